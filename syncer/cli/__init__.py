@@ -1,0 +1,12 @@
+"""The command line. One small file per group of commands; imports everything, and nothing imports it."""
+
+from __future__ import annotations
+
+
+def main() -> None:
+    """The `syncer` command."""
+    import sys
+
+    from syncer.cli.app import invoke
+
+    sys.exit(invoke(sys.argv[1:]))

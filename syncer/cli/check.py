@@ -1,0 +1,132 @@
+"""`syncer check`: everything that can be known before the first run."""
+
+from __future__ import annotations
+
+import click
+
+from syncer.cli.app import Globals
+from syncer.cli.selection import selecting
+from syncer.cli.tables import moment, render
+from syncer.config import Config, select_mappings
+from syncer.core.model import CollectionMapping
+from syncer.errors import SyncerError
+from syncer.run.examine import Examined, Finding, Level, examine
+from syncer.run.runner import utc_now
+from syncer.service.fires import next_fires
+from syncer.source import open_source
+from syncer.source.base import Source
+from syncer.source.inspection import grants, watermark_index
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  syncer check                      config, databases, keys, types, schedules
+  syncer check --offline            the config alone; connects to nothing
+  syncer check --select rooms
+
+\b
+Exit codes: 0 nothing to mend, 1 a database cannot be reached, 2 something has to be mended.
+"""
+)
+@selecting
+@click.option("--offline", is_flag=True, help="Validate the config and the SQL texts; connect to nothing.")
+@click.pass_obj
+def check(options: Globals, select: tuple[str, ...], exclude: tuple[str, ...], offline: bool) -> int:
+    """Validate the config, then look at databases, keys, types, values and schedules. Writes nothing."""
+    config = options.load()
+    mappings = select_mappings(config, select, exclude)
+    click.echo(f"{config.path}: valid, {len(mappings)} mapping{'s' if len(mappings) != 1 else ''}")
+    codes = []
+    for name in dict.fromkeys(mapping.source for mapping in mappings):
+        chosen = [mapping for mapping in mappings if mapping.source == name]
+        codes.append(_check_offline(config, chosen) if offline else _check_source(config, name, chosen))
+    return max(codes, default=0)
+
+
+def _check_offline(config: Config, mappings: list[CollectionMapping]) -> int:
+    from sqlalchemy.engine import make_url
+
+    from syncer.core.statement import lexis_of, prepare
+
+    code = 0
+    for mapping in mappings:
+        click.echo(f"\n{mapping.name} -> {mapping.collection}")
+        if mapping.query is not None:
+            backend = make_url(config.sources[mapping.source].url).get_backend_name()
+            try:
+                prepare(mapping.query, lexis_of(backend))
+            except SyncerError as error:
+                _say(Finding(level=Level.ERROR, message=error.message, hint=error.hint))
+                code = 2
+        _fires(mapping)
+    return code
+
+
+def _check_source(config: Config, name: str, mappings: list[CollectionMapping]) -> int:
+    settings = config.sources[name]
+    try:
+        source = open_source(name, settings.url, timezone=settings.timezone)
+    except SyncerError as error:
+        _unreachable(name, error)
+        return error.exit_code
+    try:
+        examined = [_check_mapping(source, mapping, settings.timezone) for mapping in mappings]
+    except SyncerError as error:
+        _unreachable(name, error)
+        return error.exit_code
+    finally:
+        source.close()
+    told = grants(settings.url, mappings)
+    if told:
+        click.echo(f"\nsource {name} needs no more than:")
+        for line in told:
+            click.echo(f"  {line}")
+    return 0 if all(each.sound for each in examined) else 2
+
+
+def _check_mapping(source: Source, mapping: CollectionMapping, timezone: str) -> Examined:
+    examined = examine(mapping, source, timezone)
+    click.echo(f"\n{mapping.name} -> {mapping.collection}")
+    by_column = {each.index: each for each in examined.properties}
+    rows = []
+    for index, column in enumerate(examined.columns):
+        becomes = by_column.get(index)
+        rows.append([column.name, column.sql_type or "?", becomes.name if becomes else "(not sent)", column.kind])
+    if rows:
+        click.echo(_indented(render(["column", "type", "property", "sent as"], rows)))
+    for finding in examined.findings:
+        _say(finding)
+    if examined.sound:
+        _index(source, mapping)
+    _fires(mapping)
+    return examined
+
+
+def _index(source: Source, mapping: CollectionMapping) -> None:
+    if mapping.watermark is None or watermark_index(source, mapping) is not False:
+        return
+    message = f"watermark {mapping.watermark.column}: no index begins with it, so every incremental run reads the whole table"
+    _say(Finding(level=Level.WARNING, message=message, hint=f"CREATE INDEX ON {mapping.table} ({mapping.watermark.column})"))
+
+
+def _fires(mapping: CollectionMapping) -> None:
+    for schedule in mapping.schedules:
+        fires = ", ".join(filter(None, map(moment, next_fires(schedule, utc_now(), 3))))
+        _say(Finding(level=Level.OK, message=f"{schedule.mode} runs next at {fires}"))
+
+
+def _unreachable(name: str, error: SyncerError) -> None:
+    click.echo(f"\nsource {name}\n  error    {error.message}", err=True)
+    if error.hint:
+        click.echo(f"Try: {error.hint}", err=True)
+
+
+def _say(finding: Finding) -> None:
+    click.echo(f"  {finding.level:<8} {finding.message}")
+    if finding.hint:
+        click.echo(f"           Try: {finding.hint}")
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())

@@ -1,0 +1,172 @@
+"""`syncer dead-letters`: what was refused and why, and what to do about it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+
+import click
+
+from syncer.cli.app import Globals
+from syncer.cli.tables import moment, render
+from syncer.config import Config, select_mappings
+from syncer.core.model import DeadLetter
+from syncer.core.plan import RunOptions
+from syncer.errors import UsageError
+from syncer.observe.logs import LogObserver
+from syncer.run.replay import Replay, replay
+from syncer.run.runner import Runner
+from syncer.state import open_store
+
+
+@click.group(name="dead-letters")
+def dead_letters() -> None:
+    """What was refused and why: list, show, retry, discard."""
+
+
+@dead_letters.command(
+    name="list",
+    epilog="\b\nExamples:\n  syncer dead-letters list\n  syncer dead-letters list rooms --output json",
+)
+@click.argument("mapping", required=False)
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True)
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.pass_obj
+def list_(options: Globals, mapping: str | None, limit: int, output: str) -> None:
+    """Dead letters, the oldest first, and how many there are of each cause."""
+    config = options.load()
+    _known(config, mapping)
+    letters = _read(config, mapping, limit=limit)
+    if output == "json":
+        click.echo(
+            json.dumps({"dead_letters": [_fields(each) for each in letters]}, ensure_ascii=False, indent=2)
+        )
+        return
+    if not letters:
+        click.echo("No dead letters.")
+        return
+    rows = [
+        [
+            each.number,
+            each.mapping,
+            each.rejection.id,
+            each.rejection.code,
+            each.rejection.reason,
+            moment(each.created_at),
+        ]
+        for each in letters
+    ]
+    click.echo(render(["number", "mapping", "id", "code", "reason", "since"], rows))
+    click.echo(
+        "\nTry: syncer dead-letters show NUMBER, or fix the rows and `syncer dead-letters retry`", err=True
+    )
+
+
+@dead_letters.command(epilog="\b\nExample:\n  syncer dead-letters show 12")
+@click.argument("number", type=int)
+@click.pass_obj
+def show(options: Globals, number: int) -> None:
+    """One dead letter whole: reason, the API's answer, and the object. Prints row contents."""
+    letters = _numbered(options.load(), (number,))
+    click.echo(json.dumps(_fields(letters[0], whole=True), ensure_ascii=False, indent=2))
+
+
+@dead_letters.command(
+    epilog="\b\nExamples:\n  syncer dead-letters discard 12 13\n  syncer dead-letters discard --mapping rooms"
+)
+@click.argument("numbers", type=int, nargs=-1)
+@click.option("--mapping", help="All dead letters of this mapping.")
+@click.pass_obj
+def discard(options: Globals, numbers: tuple[int, ...], mapping: str | None) -> None:
+    """Forget dead letters. Their rows are sent again when they change, or by `run --full --resend`."""
+    config = options.load()
+    chosen = _chosen(config, numbers, mapping)
+    store = open_store(config.state_url)
+    try:
+        count = store.discard([each.number for each in chosen])
+    finally:
+        store.close()
+    click.echo(f"{count:,} discarded.")
+
+
+@dead_letters.command(
+    epilog="\b\nExamples:\n  syncer dead-letters retry\n  syncer dead-letters retry 12 13\n  syncer dead-letters retry --mapping rooms"
+)
+@click.argument("numbers", type=int, nargs=-1)
+@click.option("--mapping", help="Only those of this mapping.")
+@click.pass_obj
+def retry(options: Globals, numbers: tuple[int, ...], mapping: str | None) -> int:
+    """Read the current rows again and send them; the stored objects are never sent."""
+    config = options.load()
+    letters = _chosen(config, numbers, mapping) if numbers or mapping else _read(config, None)
+    if not letters:
+        click.echo("No dead letters.")
+        return 0
+    results = asyncio.run(_retry(config, letters))
+    for name, result in results.items():
+        click.echo(
+            f"{name}: {result.sent:,} sent, {result.rejected:,} refused again, {result.gone:,} no longer in the source"
+            + (f", {result.unreachable:,} without a key to find their row by" if result.unreachable else "")
+        )
+    for result in results.values():
+        if result.failure is not None:
+            raise result.failure
+    return 3 if any(result.rejected or result.unreachable for result in results.values()) else 0
+
+
+async def _retry(config: Config, letters: Sequence[DeadLetter]) -> dict[str, Replay]:
+    results: dict[str, Replay] = {}
+    async with Runner(config, LogObserver().notice) as runner:
+        for name in dict.fromkeys(each.mapping for each in letters):
+            if name in config.mappings:
+                job = runner.job(config.mappings[name], RunOptions(trigger="dead-letters retry"))
+                results[name] = await replay(job, [each for each in letters if each.mapping == name])
+    return results
+
+
+def _known(config: Config, mapping: str | None) -> None:
+    if mapping is not None:
+        select_mappings(config, (mapping,), ())
+
+
+def _read(config: Config, mapping: str | None, limit: int | None = None) -> Sequence[DeadLetter]:
+    store = open_store(config.state_url, read_only=True)
+    try:
+        return store.dead_letters(mapping, limit=limit)
+    finally:
+        store.close()
+
+
+def _chosen(config: Config, numbers: tuple[int, ...], mapping: str | None) -> Sequence[DeadLetter]:
+    if mapping is not None and not numbers:
+        _known(config, mapping)
+        return _read(config, mapping)
+    if mapping is None and numbers:
+        return _numbered(config, numbers)
+    raise UsageError("say which dead letters: their numbers, or --mapping NAME", "syncer dead-letters list")
+
+
+def _numbered(config: Config, numbers: tuple[int, ...]) -> Sequence[DeadLetter]:
+    store = open_store(config.state_url, read_only=True)
+    try:
+        letters = store.dead_letters(numbers=numbers)
+    finally:
+        store.close()
+    missing = set(numbers) - {each.number for each in letters}
+    if missing:
+        raise UsageError(f"there is no dead letter {min(missing)}", "syncer dead-letters list")
+    return letters
+
+
+def _fields(letter: DeadLetter, *, whole: bool = False) -> dict[str, object]:
+    refused = letter.rejection
+    fields: dict[str, object] = {
+        "number": letter.number, "mapping": letter.mapping, "collection": letter.collection, "id": refused.id,
+        "code": refused.code, "reason": refused.reason, "status": refused.status,
+        "created_at": letter.created_at.isoformat(), "run_id": letter.run_id,
+    }  # fmt: skip
+    if whole:
+        fields["response"] = refused.response
+        fields["properties"] = json.loads(refused.properties) if refused.properties else None
+    return fields

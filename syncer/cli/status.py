@@ -1,0 +1,92 @@
+"""`syncer status` and `syncer runs`: what the state store knows. Reads only."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import click
+
+from syncer.cli.app import Globals
+from syncer.cli.report import as_json, table
+from syncer.cli.tables import length, moment, render
+from syncer.config import select_mappings
+from syncer.core.model import CollectionMapping, Outcome
+from syncer.service.fires import next_fires
+from syncer.state import open_store
+from syncer.state.base import Store
+
+
+@click.command(epilog="\b\nExamples:\n  syncer status\n  syncer status --output json")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.pass_obj
+def status(options: Globals, output: str) -> None:
+    """Per mapping: last run, outcome, watermark, lag since the last success, next run, dead letters."""
+    config = options.load()
+    store = open_store(config.state_url, read_only=True)
+    try:
+        now = datetime.now(UTC)
+        letters = store.dead_letter_counts()
+        lines = [
+            _line(mapping, store, letters.get(mapping.name, 0), now) for mapping in config.mappings.values()
+        ]
+    finally:
+        store.close()
+    if output == "json":
+        click.echo(json.dumps({"mappings": lines}, default=lambda value: value.isoformat(), indent=2))
+        return
+    headers = ["mapping", "last run", "outcome", "watermark", "lag", "next run", "dead letters"]
+    rows = [
+        [
+            line["mapping"], moment(line["last_run"]), line["outcome"], line["watermark"],
+            length(now - line["last_success"]) if line["last_success"] else None, moment(line["next_run"]),
+            line["dead_letters"],
+        ]
+        for line in lines
+    ]  # fmt: skip
+    click.echo(render(headers, rows))
+
+
+def _line(mapping: CollectionMapping, store: Store, letters: int, now: datetime) -> dict[str, object]:
+    latest = store.runs(mapping.name, 50)
+    checkpoint = store.checkpoint(mapping.name)
+    good = [run for run in latest if run.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL)]
+    last = latest[0] if latest else None
+    return {
+        "mapping": mapping.name,
+        "collection": mapping.collection,
+        "last_run": last.started_at if last else None,
+        "outcome": (str(last.outcome) if last.outcome else "unfinished") if last else None,
+        "error": last.error if last else None,
+        "watermark": checkpoint.watermark.text if checkpoint and checkpoint.watermark else None,
+        "last_success": good[0].started_at if good else None,
+        "next_run": _next_run(mapping, store, now),
+        "dead_letters": letters,
+    }
+
+
+def _next_run(mapping: CollectionMapping, store: Store, now: datetime) -> datetime | None:
+    fires = [next_fires(each, now, 1) for each in mapping.schedules]
+    return min((found[0] for found in fires if found), default=None)
+
+
+@click.command(
+    epilog="\b\nExamples:\n  syncer runs\n  syncer runs rooms --limit 50\n  syncer runs --output json"
+)
+@click.argument("mapping", required=False)
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many, the newest first."
+)
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.pass_obj
+def runs(options: Globals, mapping: str | None, limit: int, output: str) -> None:
+    """The history of runs, of all mappings or of one, with counts that add up."""
+    config = options.load()
+    if mapping is not None:
+        select_mappings(config, (mapping,), ())
+    store = open_store(config.state_url, read_only=True)
+    try:
+        found = store.runs(mapping, limit)
+    finally:
+        store.close()
+    click.echo(as_json(found) if output == "json" else table(found, history=True))

@@ -1,0 +1,242 @@
+"""The file's keys: what each holds and why one would write it. pydantic lives in this file and in `schema` only.
+
+Values come in as text (see `document`); `scalars` reads them. What takes more than one key to tell is in `relations`.
+The descriptions are what editors show and what `config.example.yaml` is checked against.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema
+
+from syncer.config import scalars
+
+_DURATION = {"type": "string", "pattern": r"^([0-9]+[wdhms])+$|^\$\{.*\}$", "examples": ["30s", "5m", "1h30m", "50d"]}
+
+Text: TypeAlias = Annotated[str, Field(min_length=1)]
+Boolean: TypeAlias = Annotated[bool, BeforeValidator(scalars.boolean)]
+Duration: TypeAlias = Annotated[timedelta, BeforeValidator(scalars.duration), WithJsonSchema(_DURATION)]
+Lookback: TypeAlias = Annotated[
+    timedelta | int,
+    BeforeValidator(scalars.lookback),
+    WithJsonSchema({"anyOf": [_DURATION, {"type": "integer", "minimum": 0}]}),
+]
+Timezone: TypeAlias = Annotated[str, BeforeValidator(scalars.timezone), WithJsonSchema({"type": "string"})]
+DatabaseUrl: TypeAlias = Annotated[SecretStr, BeforeValidator(scalars.database_url)]
+PropertyType: TypeAlias = Literal[
+    "text", "string", "integer", "float", "decimal", "boolean", "timestamp", "date", "json"
+]
+
+
+class Keys(BaseModel):
+    """Some keys of the file; no others are known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class SourceKeys(Keys):
+    """One database to read."""
+
+    url: DatabaseUrl = Field(
+        description="SQLAlchemy URL of the database to read, best as a variable: it holds a password."
+    )
+    timezone: Timezone = Field(
+        default="UTC",
+        description="Zone of timestamps that the database stores without one, so that they become instants.",
+    )
+
+
+class DestinationKeys(Keys):
+    """The Segment source that objects go to."""
+
+    write_key: Annotated[SecretStr, BeforeValidator(scalars.write_key)] = Field(
+        description="Write key of the Segment source (Settings > API Keys), best as a variable."
+    )
+    region: Literal["oregon", "dublin"] = Field(
+        default="oregon", description="Where the workspace stores its data; the wrong one loses objects."
+    )
+    endpoint: Annotated[str, BeforeValidator(scalars.endpoint)] | None = Field(
+        default=None, description="Base URL used instead of the region's, such as a proxy's or `syncer sandbox`'s."
+    )
+    api: Literal["objects", "bulk", "auto"] = Field(
+        default="auto",
+        description="Objects API for steady changes, Bulk API for large loads, or whichever fits the run.",
+    )
+    synchronous: Literal["auto", "always", "never"] = Field(
+        default="auto",
+        description="Whether Segment applies a request before it answers: slower, but updates keep their order.",
+    )
+    max_in_flight: Annotated[int, Field(ge=1, le=1000), BeforeValidator(scalars.integer)] = Field(
+        default=16, description="Requests at once; lower it to be gentle, raise it while requests wait on the network."
+    )
+    requests_per_second: Annotated[float, Field(gt=0), BeforeValidator(scalars.number)] | None = Field(
+        default=None, description="Ceiling shared by all mappings, to leave room for others in the workspace."
+    )
+    retry_for: Duration = Field(
+        default="5m", validate_default=True, description="A run gives up after this long without one accepted request."
+    )
+
+
+class StateKeys(Keys):
+    """Where checkpoints, fingerprints, dead letters and the history of runs are kept."""
+
+    url: DatabaseUrl = Field(
+        default="sqlite:///syncer.db",
+        validate_default=True,
+        description="SQLAlchemy URL of the state; PostgreSQL when syncer runs on several hosts.",
+    )
+
+
+def _column_only(value: object) -> object:
+    return {"column": value} if isinstance(value, str) else value
+
+
+class WatermarkKeys(Keys):
+    """How a mapping finds what changed."""
+
+    column: Text = Field(description="Column that grows with every change, such as `updated_at`; best with an index.")
+    lookback: Lookback | None = Field(
+        default=None,
+        description="Read again this far behind the last run, for rows that are committed late; a number for integers.",
+    )
+    initial: Annotated[Text, WithJsonSchema({"type": ["string", "integer", "number"]})] | None = Field(
+        default=None, description="Where the first run starts, to leave old rows out."
+    )
+    nulls: Literal["include", "skip", "error"] = Field(
+        default="include",
+        description="What happens to rows without a watermark: read on every run, left out, or refused.",
+    )
+
+
+class ScheduleKeys(Keys):
+    """When `syncer serve` runs a mapping: `cron` or `every`."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["cron"]}, {"required": ["every"]}]})
+
+    cron: Annotated[str, BeforeValidator(scalars.cron)] | None = Field(
+        default=None, description="Five fields as in crontab, to run at times of the day.", examples=["0 2 * * *"]
+    )
+    every: Duration | None = Field(default=None, description="Interval between runs, to run at no particular time.")
+    mode: Literal["incremental", "full"] = Field(
+        default="incremental",
+        description="Read what changed, or everything, which also finds missed changes and deletions.",
+    )
+    timezone: Timezone = Field(
+        default="UTC", description="Zone in which `cron` tells the time, daylight saving included."
+    )
+
+
+class PropertyKeys(Keys):
+    """What is changed about one property, named as the query's column or as the property."""
+
+    rename: Annotated[str, BeforeValidator(scalars.property_name)] | None = Field(
+        default=None, description="Another name in the warehouse than the column has."
+    )
+    type: PropertyType | None = Field(
+        default=None, description="Type to send it as, where the SQL type is not what the warehouse should get."
+    )
+    drop: Boolean = Field(default=False, description="Leave it out, where the query or table brings more than wanted.")
+    mask: Literal["hash", "redact"] | None = Field(
+        default=None, description="Keep personal data back: a digest that can still be joined on, or a constant."
+    )
+    flatten: Boolean = Field(default=False, description="Make a property of each key of a JSON object.")
+
+
+def _columns(value: object) -> object:
+    if value == []:
+        raise ValueError("expected at least one column")
+    return [value] if isinstance(value, str) else value
+
+
+class MappingKeys(Keys):
+    """One query, and the collection it becomes."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "not": {
+                "anyOf": [
+                    {"required": ["query", "query_file"]},
+                    {"required": ["query", "table"]},
+                    {"required": ["query_file", "table"]},
+                ]
+            }
+        }
+    )
+
+    source: Text | None = Field(
+        default=None, description="Which of `sources` to read; may be left out when there is one."
+    )
+    query: Text | None = Field(default=None, description="SELECT statement whose rows become objects.")
+    query_file: Text | None = Field(
+        default=None,
+        description="File with the SELECT statement, relative to this one, for SQL kept in files of its own.",
+    )
+    table: Text | None = Field(default=None, description="Table or view to read whole, when no SQL is needed.")
+    collection: Text | None = Field(
+        default=None, description="Segment collection, and so the warehouse table; the mapping's name unless written."
+    )
+    primary_key: (
+        Annotated[
+            tuple[Text, ...],
+            BeforeValidator(_columns, json_schema_input_type=Text | Annotated[list[Text], Field(min_length=1)]),
+        ]
+        | None
+    ) = Field(
+        default=None, description="Column or columns whose value becomes the object's id; with `table`, its own key."
+    )
+    watermark: (
+        Annotated[WatermarkKeys, BeforeValidator(_column_only, json_schema_input_type=Text | WatermarkKeys)] | None
+    ) = Field(
+        default=None,
+        description="Column that tells what changed, or its long form; without it every run reads everything.",
+    )
+    schedules: tuple[ScheduleKeys, ...] = Field(
+        default=(),
+        description="When `syncer serve` runs it; several are usual, such as hourly changes and a nightly full run.",
+    )
+    send: Literal["changed", "all"] = Field(
+        default="changed", description="Send only objects that differ from what was sent before, or all that were read."
+    )
+    refresh_after: Duration = Field(
+        default="50d",
+        validate_default=True,
+        description="Send an unchanged object again after this long: Segment forgets objects that are never updated.",
+    )
+    deletes: Literal["ignore", "tombstone"] = Field(
+        default="ignore", description="Whether a full run marks objects whose rows are gone with `is_deleted`."
+    )
+    nulls: Literal["send", "omit"] = Field(
+        default="send", description="Send NULL so that the warehouse column is cleared, or leave the property out."
+    )
+    properties: dict[str, PropertyKeys] = Field(
+        default={}, description="What to change about single properties; everything else follows from the SQL types."
+    )
+    tags: tuple[Annotated[str, BeforeValidator(scalars.tag)], ...] = Field(
+        default=(), description="Names for groups of mappings, for `syncer run --select tag:core`."
+    )
+
+
+class FileKeys(Keys):
+    """Configuration of syncer: which queries become which Segment collections."""
+
+    version: Annotated[Literal[1], BeforeValidator(scalars.integer)] = Field(
+        description="Version of this format, so that a later syncer knows how to read the file."
+    )
+    sources: dict[str, SourceKeys] = Field(description="Databases to read, by a name of your own.", min_length=1)
+    destination: DestinationKeys = Field(description="The Segment source that objects go to.")
+    state: StateKeys = Field(
+        default={},
+        validate_default=True,
+        description="Where syncer remembers what it did; lose it and everything is sent again.",
+    )
+    defaults: MappingKeys = Field(
+        default={},
+        validate_default=True,
+        description="Keys of a mapping that hold for all mappings which do not write them.",
+    )
+    mappings: dict[str, MappingKeys] = Field(
+        description="What to keep equal, by name; the name is also the job's in commands, state and metrics.",
+        min_length=1,
+    )

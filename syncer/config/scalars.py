@@ -1,0 +1,156 @@
+"""Single values of the file, from the text as written. Each function raises ValueError with one sentence for people.
+
+The sentence never repeats the text: it may have come from a variable, and so be secret.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from ipaddress import ip_address
+from urllib.parse import SplitResult, urlsplit
+
+from syncer.config.cron import check_cron
+from syncer.config.nearest import suggestion
+from syncer.config.units import parse_duration
+
+#: a name of a mapping, a source or a tag
+NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+NAME_RULE = "letters, digits, `_`, `-` and `.`, at most 100"
+
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+_NUMBER = re.compile(r"[+-]?[0-9]{1,18}(?:\.[0-9]{1,18})?")
+_BOOLEANS = dict.fromkeys(("true", "yes", "on"), True) | dict.fromkeys(("false", "no", "off"), False)
+_PROPERTY = re.compile(r"[a-z_][a-z0-9_]{0,127}")
+_DATABASE_URL = re.compile(r"[A-Za-z][A-Za-z0-9_+]*://[^\x00-\x1f]*")
+#: what Basic authentication can carry as a user name
+_WRITE_KEY = re.compile(r"[!-9;-~]+")
+
+
+def text(value: object, expected: str) -> str:
+    """Pass text on; anything else is not what was expected."""
+    if not isinstance(value, str):
+        raise ValueError(f"expected {expected}")
+    return value
+
+
+def integer(value: object) -> int:
+    """Whole number."""
+    written = text(value, "a whole number")
+    if not _INTEGER.fullmatch(written):
+        raise ValueError("expected a whole number")
+    return int(written)
+
+
+def number(value: object) -> float:
+    """Whole number or decimal fraction."""
+    written = text(value, "a number")
+    if not _NUMBER.fullmatch(written):
+        raise ValueError("expected a number")
+    return float(written)
+
+
+def boolean(value: object) -> bool:
+    """YAML's words for true and false."""
+    found = _BOOLEANS.get(text(value, "`true` or `false`").lower())
+    if found is None:
+        raise ValueError("expected `true` or `false`")
+    return found
+
+
+def duration(value: object) -> timedelta:
+    """Length of time above zero."""
+    length = parse_duration(text(value, "a duration such as `5m`"))
+    if not length:
+        raise ValueError("expected a duration above zero")
+    return length
+
+
+def lookback(value: object) -> timedelta | int:
+    """Length of time, or a plain number for integer watermarks."""
+    written = text(value, "a duration such as `5m`, or a whole number for an integer watermark")
+    return integer(written) if re.fullmatch(r"[0-9]{1,18}", written) else parse_duration(written)
+
+
+def timezone(value: object) -> str:
+    """IANA name of a time zone."""
+    import zoneinfo  # only files that name a zone need the database
+
+    written = text(value, "a time zone such as `America/New_York`")
+    # UTC is valid even where no time zone database is installed
+    if written == "UTC" or written in (known := zoneinfo.available_timezones()):
+        return written
+    raise ValueError(f"this is not an IANA time zone such as `America/New_York`{suggestion(written, known)}")
+
+
+def cron(value: object) -> str:
+    """Cron expression of five fields, blanks made single."""
+    written = " ".join(text(value, "a cron expression such as `0 2 * * *`").split())
+    check_cron(written)
+    return written
+
+
+def property_name(value: object) -> str:
+    """Name that a property is renamed to."""
+    written = text(value, "a property name")
+    if not _PROPERTY.fullmatch(written):
+        raise ValueError("a property name is snake_case: lowercase letters, digits and `_`, not a digit first")
+    return written
+
+
+def tag(value: object) -> str:
+    """Tag of a mapping."""
+    written = text(value, "a tag")
+    if not NAME.fullmatch(written):
+        raise ValueError(f"a tag is made of {NAME_RULE}")
+    return written
+
+
+def database_url(value: object) -> str:
+    """SQLAlchemy URL."""
+    expected = "a database URL such as `postgresql+psycopg://user@host/database` or `sqlite:///file.db`"
+    written = text(value, expected)
+    if not _DATABASE_URL.fullmatch(written):
+        raise ValueError(f"expected {expected}")
+    return written
+
+
+def write_key(value: object) -> str:
+    """Write key of a Segment source."""
+    written = text(value, "the write key as text")
+    if not _WRITE_KEY.fullmatch(written):
+        raise ValueError("a write key has no blanks, line breaks or colons; take it from Settings > API Keys")
+    return written
+
+
+def endpoint(value: object) -> str:
+    """Base URL of the API, without a slash at its end. TLS is required off this host: the write key travels there."""
+    expected = "a URL such as `https://objects.segment.com` or `http://127.0.0.1:8765`"
+    parts = _split(text(value, expected), expected)
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("an endpoint holds no user or password; the write key is its own key")
+    if parts.query or parts.fragment:
+        raise ValueError("an endpoint has no `?` and no `#`")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+        raise ValueError("an endpoint on another host needs `https://`, because the write key is sent to it")
+    return parts.geturl().rstrip("/")
+
+
+def _split(written: str, expected: str) -> SplitResult:
+    try:
+        parts = urlsplit(written)
+        complete = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        complete = None
+    if not complete or re.search(r"[\s\x00-\x1f\\]", written):
+        raise ValueError(f"expected {expected}")
+    return parts
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

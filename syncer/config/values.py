@@ -1,0 +1,51 @@
+"""The configuration as the rest of syncer sees it: frozen values, everything resolved. No parsing lives here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+from syncer.core.model import CollectionMapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceConfig:
+    """A database to read."""
+
+    name: str
+    #: SQLAlchemy URL; relative SQLite and DuckDB paths are already made absolute
+    url: str = field(repr=False)
+    #: IANA name of the zone of naive timestamps
+    timezone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestinationConfig:
+    """The Segment source that objects go to."""
+
+    write_key: str = field(repr=False)
+    #: base URL without a slash at its end; from `region` unless `endpoint` is written
+    endpoint: str
+    api: Literal["objects", "bulk", "auto"] = "auto"
+    synchronous: Literal["auto", "always", "never"] = "auto"
+    max_in_flight: int = 16
+    #: None: no ceiling
+    requests_per_second: float | None = None
+    #: a run gives up after this long without one accepted request
+    retry_for: timedelta = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """One configuration file, valid and complete."""
+
+    path: Path
+    sources: Mapping[str, SourceConfig]
+    destination: DestinationConfig
+    #: SQLAlchemy URL; may hold a password
+    state_url: str = field(repr=False)
+    #: in file order; `query_file` is already read into `query`
+    mappings: Mapping[str, CollectionMapping]

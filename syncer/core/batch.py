@@ -1,0 +1,57 @@
+"""Objects into batches under a delivery's limits, in row order. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from syncer.core.model import Batch, Limits, SegmentObject
+
+#: bytes around one object in a body: {"id":"","properties":},
+_FRAME = 24
+
+
+class Batcher:
+    """Gathers objects of one collection; hands out full batches. An id is in a batch at most once."""
+
+    def __init__(self, collection: str, limits: Limits) -> None:
+        self._collection = collection
+        self._limits = limits
+        self._room = limits.body - len(collection) - 32
+        self._number = 0
+        self._gathered: list[SegmentObject] = []
+        self._ids: set[str] = set()
+        self._size = 0
+
+    @property
+    def first_row(self) -> int | None:
+        """First row that waits for a batch."""
+        return self._gathered[0].row if self._gathered else None
+
+    def holds(self, identifier: str) -> bool:
+        """Whether an object of this id waits for a batch."""
+        return identifier in self._ids
+
+    def add(self, objects: Iterable[SegmentObject]) -> Iterator[Batch]:
+        """Gather objects; yields every batch that is full. A repeated id begins a new batch, so the last wins."""
+        for each in objects:
+            # six bytes is what JSON makes of the most costly character
+            size = len(each.properties) + 6 * len(each.id) + _FRAME
+            if self._gathered and (each.id in self._ids or self._size + size > self._room):
+                yield self._take()
+            self._gathered.append(each)
+            self._ids.add(each.id)
+            self._size += size
+            if len(self._gathered) == self._limits.objects:
+                yield self._take()
+
+    def flush(self) -> Iterator[Batch]:
+        """Yield what is left, if anything is."""
+        if self._gathered:
+            yield self._take()
+
+    def _take(self) -> Batch:
+        batch = Batch(number=self._number, collection=self._collection, objects=tuple(self._gathered))
+        self._number += 1
+        self._gathered, self._size = [], 0
+        self._ids.clear()
+        return batch

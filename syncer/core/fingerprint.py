@@ -1,0 +1,50 @@
+"""Digests of objects as sent, and the question which objects changed. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from syncer.core.model import SegmentObject
+
+
+class Known(Protocol):
+    """What is remembered of an accepted object."""
+
+    @property
+    def digest(self) -> bytes:
+        """Digest of what was accepted."""
+
+    @property
+    def sent_at(self) -> datetime:
+        """When it was."""
+
+
+def fingerprint(each: SegmentObject) -> bytes:
+    """16 bytes of BLAKE2b over the properties exactly as they go on the wire."""
+    return hashlib.blake2b(each.properties, digest_size=16).digest()
+
+
+def changed(
+    objects: Iterable[SegmentObject], known: Mapping[str, Known], now: datetime, refresh_after: timedelta
+) -> list[SegmentObject]:
+    """The objects that must be sent: unknown, different, or accepted so long ago that Segment may expire them.
+
+    An id that comes twice is sent whenever it comes again: what is known of it is no longer the last word.
+    """
+    seen: set[str] = set()
+    found: list[SegmentObject] = []
+    for each in objects:
+        before = known.get(each.id)
+        again = each.id in seen
+        if (
+            again
+            or before is None
+            or before.digest != fingerprint(each)
+            or now - before.sent_at >= refresh_after
+        ):
+            found.append(each)
+            seen.add(each.id)
+    return found

@@ -1,0 +1,13 @@
+"""When to stop instead of filling the dead letters. Pure."""
+
+from __future__ import annotations
+
+#: fewer rejections than this are never a reason to stop
+_FLOOR = 30
+#: stop when rejections outnumber the rest by more than this
+_SHARE = 9
+
+
+def blown(rejected: int, fine: int) -> bool:
+    """Whether nearly everything is rejected: at least 30, and more than nine in ten."""
+    return rejected >= _FLOOR and rejected > _SHARE * fine

@@ -1,0 +1,116 @@
+"""What a run will read, decided before anything is read. Pure; the source renders it in its dialect."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from syncer.core.model import Checkpoint, CollectionMapping, Mode, Watermark, WatermarkRule
+from syncer.errors import CheckpointMismatch, UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """What the command line or the schedule asked for."""
+
+    mode: Mode = Mode.INCREMENTAL
+    #: text bounds of `--from` (inclusive) and `--to` (exclusive) on the watermark column
+    start: str | None = None
+    end: str | None = None
+    #: rows to read at most
+    limit: int | None = None
+    dry_run: bool = False
+    #: also ignore fingerprints
+    resend: bool = False
+    trigger: str = "cli"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPlan:
+    """The read of one run. Rows come ordered by watermark, then key, where there is a watermark."""
+
+    mapping: CollectionMapping
+    #: names of the key columns as the result has them
+    primary_key: tuple[str, ...]
+    mode: Mode
+    #: the saved watermark; the source reads from `>= watermark - lookback`
+    watermark: Watermark | None = None
+    #: text bounds on the watermark column, inclusive and exclusive, in the database's own format
+    start: str | None = None
+    end: str | None = None
+    limit: int | None = None
+    #: whether the progress may be saved before the run is complete
+    advances: bool = True
+    #: whether the end of the run is saved at all (ranges and dry runs save nothing)
+    saves: bool = True
+
+    @property
+    def rule(self) -> WatermarkRule | None:
+        """The mapping's watermark, if it has one."""
+        return self.mapping.watermark
+
+
+def digest_of(mapping: CollectionMapping, primary_key: tuple[str, ...], identity: str) -> str:
+    """Digest of what a checkpoint belongs to: query, watermark, key and source identity.
+
+    The text of the query counts as written, without the blanks around it and the semicolon at its end.
+    """
+    query = (mapping.query or f"table {mapping.table}").strip().rstrip(";").strip()
+    watermark = mapping.watermark.column if mapping.watermark else ""
+    parts = (query, watermark, *primary_key, identity)
+    told = "".join(f"{len(part)}:{part}" for part in parts)
+    return hashlib.blake2b(told.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def plan_run(
+    mapping: CollectionMapping,
+    primary_key: tuple[str, ...],
+    checkpoint: Checkpoint | None,
+    digest: str,
+    options: RunOptions,
+) -> RunPlan:
+    """Decide what a run reads.
+
+    Cases, first match wins:
+    1. `--from`/`--to`: that range, nothing saved.
+    2. No watermark, `--full`, or no checkpoint: everything. Progress is saved as it goes only when there is
+       no older watermark of the same query that could be lowered by it.
+    3. A checkpoint of the same query: from its watermark on.
+    4. A checkpoint of another query: refused, the person decides.
+
+    Raises:
+        CheckpointMismatch: case 4.
+        UsageError: a range without a watermark to apply it to.
+    """
+    rule = mapping.watermark
+    saves = not options.dry_run
+    if options.start is not None or options.end is not None:
+        if rule is None:
+            raise UsageError(
+                f"mapping {mapping.name} has no watermark, so --from and --to mean nothing to it",
+                f"add `watermark: COLUMN` to mappings.{mapping.name}, or run it without --from and --to",
+            )
+        return RunPlan(
+            mapping=mapping, primary_key=primary_key, mode=Mode.FULL, start=options.start, end=options.end,
+            limit=options.limit, advances=False, saves=False,
+        )  # fmt: skip
+    known = checkpoint is not None and checkpoint.digest == digest
+    full = options.mode is Mode.FULL or rule is None or checkpoint is None or checkpoint.watermark is None
+    if full:
+        lowers = known and checkpoint is not None and checkpoint.watermark is not None
+        return RunPlan(
+            mapping=mapping, primary_key=primary_key, mode=Mode.FULL, limit=options.limit,
+            start=rule.initial if rule and options.mode is not Mode.FULL else None,
+            advances=not lowers, saves=saves and not (lowers and options.limit is not None),
+        )  # fmt: skip
+    if not known:
+        raise CheckpointMismatch(
+            f"mapping {mapping.name}: the query, watermark, key or database changed since the checkpoint was saved",
+            f"run `syncer run --select {mapping.name} --full` to read everything again, or "
+            f"`syncer state set {mapping.name} --adopt` to go on from the saved watermark",
+        )
+    assert checkpoint is not None
+    return RunPlan(
+        mapping=mapping, primary_key=primary_key, mode=Mode.INCREMENTAL, watermark=checkpoint.watermark,
+        limit=options.limit, saves=saves,
+    )  # fmt: skip

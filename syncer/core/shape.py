@@ -1,0 +1,368 @@
+"""Rows to objects, compiled once per mapping. Pure and total: every row becomes an object or a rejection.
+
+A row's outcome depends on the row, the columns and the mapping only; never on the rows before it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import tzinfo
+from decimal import Decimal
+
+import orjson
+
+from syncer.core.model import CollectionMapping, Column, PropertyRule, Rejection, Row, SegmentObject
+from syncer.core.naming import RESERVED_PROPERTIES, object_id, snake_case
+from syncer.core.values import Converter, NotFinite, Refusal, Value, converter_for, fragment_text, to_json, to_text
+from syncer.core.watermark import encode_key
+from syncer.errors import MappingError
+
+#: Objects API page: each value must be less than 32 KB
+MAX_VALUE = 32 * 1024
+
+#: integers below it are written without further ado
+_PLAIN_INTEGER = 10**30
+
+#: what JSON needs around one object in a request body, generously
+_ENVELOPE = 1_024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Property:
+    """One property of a mapping and the column it comes from."""
+
+    name: str
+    column: Column
+    index: int
+    rule: PropertyRule
+
+    @property
+    def reserved(self) -> bool:
+        """Whether the warehouse keeps this name for itself, so that the value is lost there."""
+        return self.name in RESERVED_PROPERTIES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shaped:
+    """What became of some rows: every row is in one of the two lists or counted as skipped."""
+
+    objects: list[SegmentObject]
+    rejections: list[Rejection]
+    skipped: int = 0
+    #: NaN and infinities that were sent as null
+    non_finite: int = 0
+    #: rows without a watermark
+    null_watermarks: int = 0
+
+
+def properties_of(
+    mapping: CollectionMapping, columns: Sequence[Column], key: Sequence[str]
+) -> tuple[Property, ...]:
+    """The properties a mapping's columns become, in column order.
+
+    Raises:
+        MappingError: two columns become the same property, a column's name holds neither letter nor digit, or
+            `properties` names something the query does not return.
+    """
+    rules = dict(mapping.properties)
+    found: dict[str, Property] = {}
+    for index, column in enumerate(columns):
+        name = snake_case(column.name)
+        rule = rules.pop(column.name, None) or rules.pop(name, None) or PropertyRule()
+        name = rule.rename or name
+        if rule.drop or (name == "id" and column.name in key):
+            continue
+        if not name:
+            raise MappingError(
+                f"mapping {mapping.name}: column {column.name!r} has neither letter nor digit, so no property name",
+                "give it a name in the query: SELECT ... AS name",
+            )
+        if name in found:
+            raise MappingError(
+                f"mapping {mapping.name}: columns {found[name].column.name!r} and {column.name!r} both become the "
+                f"property {name!r}",
+                f"rename one in the query, or with `properties: {{{column.name}: {{rename: ...}}}}`",
+            )
+        found[name] = Property(name=name, column=column, index=index, rule=rule)
+    if rules:
+        unknown = ", ".join(sorted(rules))
+        raise MappingError(
+            f"mapping {mapping.name}: `properties` names what the query does not return: {unknown}",
+            "the query returns: " + ", ".join(snake_case(column.name) for column in columns),
+        )
+    return tuple(found.values())
+
+
+def compile_shape(
+    mapping: CollectionMapping,
+    columns: Sequence[Column],
+    key: Sequence[str],
+    zone: tzinfo,
+    *,
+    largest: int = 500_000,
+) -> Shaper:
+    """Compile a mapping for these columns.
+
+    Args:
+        key: names of the key columns, as the columns have them.
+        zone: zone of naive timestamps.
+        largest: bytes of the largest request body.
+
+    Raises:
+        MappingError: see `properties_of`.
+    """
+    return Shaper(mapping, columns, key, zone, largest - _ENVELOPE)
+
+
+class Shaper:
+    """Turns rows into objects and rejections. Make one with `compile_shape`."""
+
+    def __init__(
+        self,
+        mapping: CollectionMapping,
+        columns: Sequence[Column],
+        key: Sequence[str],
+        zone: tzinfo,
+        room: int,
+    ) -> None:
+        self.properties = properties_of(mapping, columns, key)
+        self._room = room
+        self._names = [each.name for each in self.properties]
+        self._indexes = [each.index for each in self.properties]
+        self._converters = [
+            (position, converter)
+            for position, each in enumerate(self.properties)
+            if (converter := _property_converter(each, zone)) is not None
+        ]
+        self._plain = not any(each.rule.flatten for each in self.properties)
+        self._omit_nulls = mapping.nulls == "omit"
+        by_name = {column.name: index for index, column in enumerate(columns)}
+        self._key = [(by_name[name], converter_for(columns[by_name[name]], zone)) for name in key]
+        self._key_kinds = [columns[by_name[name]].kind for name in key]
+        rule = mapping.watermark
+        self._watermark = by_name[rule.column] if rule else None
+        self._skip_nulls = rule is not None and rule.nulls == "skip"
+        self._not_finite = 0
+
+    def shape(self, rows: Iterable[Row], first: int) -> Shaped:
+        """Shape rows; `first` is the position of the first of them in the run."""
+        objects: list[SegmentObject] = []
+        rejections: list[Rejection] = []
+        skipped = null_watermarks = 0
+        self._not_finite = 0
+        for position, row in enumerate(rows, first):
+            if self._watermark is not None and row[self._watermark] is None:
+                null_watermarks += 1
+                if self._skip_nulls:
+                    skipped += 1
+                    continue
+            outcome = self._one(row, position)
+            if isinstance(outcome, SegmentObject):
+                objects.append(outcome)
+            else:
+                rejections.append(outcome)
+        return Shaped(
+            objects=objects, rejections=rejections, skipped=skipped, non_finite=self._not_finite,
+            null_watermarks=null_watermarks,
+        )  # fmt: skip
+
+    def _one(self, row: Row, position: int) -> SegmentObject | Rejection:
+        try:
+            identifier = self._id(row)
+        except Refusal as refusal:
+            return Rejection(code=refusal.code, reason=refusal.reason, row=position)
+        key = encode_key(self._key_kinds, [row[index] for index, _ in self._key])
+        try:
+            body = self._body(row)
+        except Refusal as refusal:
+            return Rejection(code=refusal.code, reason=refusal.reason, row=position, id=identifier, key=key)
+        return SegmentObject(id=identifier, properties=body, row=position, key=key)
+
+    def _id(self, row: Row) -> str:
+        parts = [_key_text(row[index], converter) for index, converter in self._key]
+        identifier = object_id(parts)
+        if not identifier:
+            raise Refusal("EMPTY_KEY", "the primary key is empty")
+        if not _encodable(identifier):
+            raise Refusal("INVALID_TEXT", "the primary key holds text that is not valid Unicode")
+        return identifier
+
+    def _body(self, row: Row) -> bytes:
+        values = [row[index] for index in self._indexes]
+        for position, converter in self._converters:
+            value = values[position]
+            if value is not None:
+                values[position] = self._converted(position, value, converter)
+        if not self._plain or self._omit_nulls:
+            named = self._arranged(values)
+        else:
+            named = dict(zip(self._names, values, strict=True))
+        if not named:
+            raise Refusal("EMPTY_PROPERTIES", "has no property left to send")
+        return self._encoded(named)
+
+    def _converted(self, position: int, value: object, converter: Converter) -> Value:
+        try:
+            return converter(value)
+        except NotFinite:
+            self._not_finite += 1
+            return None
+        except Refusal as refusal:
+            raise Refusal(refusal.code, f"{self._names[position]} {refusal.reason}") from None
+
+    def _arranged(self, values: list[object]) -> dict[str, object]:
+        named: dict[str, object] = {}
+        for each, value in zip(self.properties, values, strict=True):
+            pairs = flattened(each.name, value) if each.rule.flatten else [(each.name, value)]
+            for name, scalar in pairs:
+                if name in named:
+                    raise Refusal("PROPERTY_COLLISION", f"{name} comes from more than one place")
+                if scalar is not None or not self._omit_nulls:
+                    named[name] = scalar
+        return named
+
+    def _encoded(self, named: dict[str, object]) -> bytes:
+        try:
+            body = orjson.dumps(named)
+        except orjson.JSONEncodeError:
+            # rare: integers beyond 64 bits, and what no driver should return; settled value by value
+            body = orjson.dumps({name: _checked(name, value) for name, value in named.items()})
+        if len(body) >= MAX_VALUE:
+            _refuse_large(named)
+            if len(body) > self._room:
+                raise Refusal("OBJECT_TOO_LARGE", f"is larger than a request may be, {self._room} bytes")
+        return body
+
+
+def _property_converter(each: Property, zone: tzinfo) -> Converter | None:
+    """The column's converter, or that of the type the mapping asks for, and the mask behind it."""
+    column = each.column
+    if each.rule.type is not None:
+        column = replace(column, kind=each.rule.type, exact=False, scale=None)
+    converter = converter_for(column, zone)
+    if each.rule.mask is None:
+        return converter
+    return _masked(converter, each.rule.mask)
+
+
+def _masked(converter: Converter | None, mask: str) -> Converter:
+    def convert(value: object) -> Value:
+        if mask == "redact":
+            return "[redacted]"
+        text = _text_of(converter(value) if converter else value)
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+    return convert
+
+
+def _text_of(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, orjson.Fragment):
+        return fragment_text(value)
+    return str(to_text(value))
+
+
+def _key_text(value: object, converter: Converter | None) -> str:
+    """One part of the id. Numbers have one text: 1, 1.0 and 1.00 are the same id."""
+    if value is None:
+        raise Refusal("NULL_KEY", "the primary key is NULL")
+    if type(value) is int and -_PLAIN_INTEGER < value < _PLAIN_INTEGER:
+        return str(value)
+    try:
+        return _scalar_text(converter(value) if converter else value)
+    except NotFinite:
+        raise Refusal("TYPE_MISMATCH", "the primary key is not a finite number") from None
+    except Refusal as refusal:
+        raise Refusal(refusal.code, f"the primary key {refusal.reason}") from None
+
+
+def _scalar_text(value: object) -> str:
+    if isinstance(value, orjson.Fragment | float):
+        number = Decimal(fragment_text(value) if isinstance(value, orjson.Fragment) else repr(value))
+        if not number.is_finite():
+            raise NotFinite
+        text = format(number, "f")
+        return (text.rstrip("0").rstrip(".") if "." in text else text) or "0"
+    try:
+        return _text_of(value)
+    except ValueError:  # an integer beyond the interpreter's limit of digits
+        raise Refusal("VALUE_TOO_LARGE", "is a number of more than 32 KB") from None
+
+
+def flattened(name: str, value: object) -> list[tuple[str, object]]:
+    """A JSON object's members as properties `name_member`, to any depth; lists and scalars stay JSON or scalar.
+
+    A value that is no JSON object is returned as it is.
+    """
+    if not isinstance(value, str):
+        return [(name, value)]
+    try:
+        document = json.loads(value, parse_float=Decimal)
+    except (ValueError, RecursionError):
+        raise Refusal("TYPE_MISMATCH", f"{name} holds no JSON to flatten") from None
+    return list(_members(name, document, 0))
+
+
+def _members(name: str, value: object, depth: int) -> Iterable[tuple[str, object]]:
+    if isinstance(value, dict) and depth < 64:
+        for member, inner in value.items():
+            part = snake_case(member)
+            if not part:
+                raise Refusal(
+                    "PROPERTY_COLLISION", f"{name} has a member whose name holds no letter or digit"
+                )
+            yield from _members(f"{name}_{part}", inner, depth + 1)
+    elif isinstance(value, dict | list):
+        yield name, to_json(value)
+    elif isinstance(value, Decimal):
+        yield name, orjson.Fragment(_decimal_json(value))
+    else:
+        yield name, value
+
+
+def _decimal_json(number: Decimal) -> str:
+    text = str(number)
+    return text if any(mark in text for mark in ".eE") else f"{text}.0"
+
+
+def _encodable(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _checked(name: str, value: object) -> object:
+    """One value on the slow path: itself, its exact text as a number, or a refusal."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        try:
+            return orjson.Fragment(str(value))
+        except ValueError:  # beyond the interpreter's limit of digits
+            raise Refusal("VALUE_TOO_LARGE", f"{name} is 32 KB or more") from None
+    try:
+        orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        if isinstance(value, str):
+            raise Refusal("INVALID_TEXT", f"{name} holds text that is not valid Unicode") from None
+        raise Refusal(
+            "TYPE_MISMATCH", f"{name} holds {type(value).__name__}, which is no JSON value"
+        ) from None
+    return value
+
+
+def _refuse_large(named: dict[str, object]) -> None:
+    for name, value in named.items():
+        size = (
+            len(value.encode("utf-8", "surrogatepass"))
+            if isinstance(value, str)
+            else len(orjson.dumps(value))
+        )
+        if size >= MAX_VALUE:
+            raise Refusal("VALUE_TOO_LARGE", f"{name} is 32 KB or more")

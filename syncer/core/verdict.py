@@ -1,0 +1,190 @@
+"""What an answer of the API, or none, means for the batch it was for. Pure: the delivery acts on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+
+import orjson
+
+from syncer.core.excerpt import excerpt, shortened, without_values
+from syncer.core.model import SegmentObject
+
+#: bytes of an answer that are looked at; the API's own are far shorter
+LARGEST_ANSWER = 64 * 1024
+#: seconds; no server is obeyed for longer
+LONGEST_WAIT = 900.0
+
+_WRONG_KEY = frozenset({401, 403})
+#: 407, 421 and 426 come from whatever stands before the API and are not about the objects either
+_WRONG_PLACE = frozenset({*range(300, 400), 404, 405, 407, 410, 415, 421, 426, 501, 505})
+_PASSING = frozenset({408, 409, 425, *range(500, 600)})
+
+
+class Action(StrEnum):
+    """What to do next."""
+
+    #: the API took every object
+    ACCEPT = "accept"
+    #: send the same again, later
+    RETRY = "retry"
+    #: send nothing under this write key for a while, then the same again
+    PAUSE = "pause"
+    #: an object of it is not acceptable: send halves until it stands alone
+    SPLIT = "split"
+    #: the write key is refused
+    STOP = "stop"
+    #: whatever is there, it is not the API
+    MISCONFIGURED = "misconfigured"
+
+
+class Fault(StrEnum):
+    """Why there is no answer."""
+
+    #: the request never left: no address, no connection, no TLS session
+    NOT_SENT = "not sent"
+    #: the server's certificate cannot be trusted
+    UNTRUSTED = "untrusted"
+    #: something went wrong after it began to leave: it may have landed
+    IN_DOUBT = "in doubt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    #: at most one byte more than `LARGEST_ANSWER`
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoAnswer:
+    """Nothing came back, or not to its end."""
+
+    fault: Fault
+    #: for people, in the words of the network
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What an answer means."""
+
+    action: Action
+    #: for people: one printable line without secrets or values of the objects
+    reason: str
+    #: the objects may have landed although nobody said so
+    in_doubt: bool = False
+    #: seconds the server asks us to wait; None: it did not say
+    wait: float | None = None
+    #: a success that something else than the API reported: a proxy, a login page
+    foreign: bool = False
+    status: int | None = None
+    #: what was answered, values of the objects included: for the dead letter only
+    response: str | None = field(default=None, repr=False)
+
+
+def judge(
+    answer: Answer | NoAnswer, *, now: datetime, sent: Sequence[SegmentObject] = (), secrets: Sequence[str] = ()
+) -> Verdict:
+    """Say what an answer means. Total: whatever a server sends has a verdict.
+
+    Args:
+        answer: what came back.
+        now: aware; what a `Retry-After` date is compared with.
+        sent: the objects of the request, whose values must not show in the reason.
+        secrets: texts that must show nowhere.
+    """
+    if isinstance(answer, NoAnswer):
+        return _without_answer(answer, secrets)
+    action, in_doubt, note = _classify(answer)
+    if action is Action.ACCEPT:
+        return Verdict(action=action, reason=f"HTTP {answer.status}", status=answer.status)
+    obeyed = action in (Action.RETRY, Action.PAUSE) and not note
+    wait = _retry_after(answer.headers, now) if obeyed else None
+    said = excerpt(answer.body, secrets)
+    return Verdict(
+        action=Action.PAUSE if wait is not None else action,
+        reason=shortened(f"HTTP {answer.status}{note}" + (f": {without_values(said, sent)}" if said else "")),
+        in_doubt=in_doubt,
+        wait=wait,
+        foreign=bool(note),
+        status=answer.status,
+        response=shortened(said) or None,
+    )
+
+
+def _classify(answer: Answer) -> tuple[Action, bool, str]:
+    """Action, whether it is in doubt, and a note where something else than the API answered."""
+    # 1. 2xx, empty or JSON without an error marker: accepted.
+    # 2. 2xx, JSON that says it failed: a rejection.
+    # 3. 2xx, anything else (HTML, cut off, endless): not the API. It may have passed the request on.
+    # 4. 401, 403: the write key.
+    # 5. 3xx and what says "not here" or "not this way": the endpoint.
+    # 6. 429: not taken, come back later.
+    # 7. 408, 409, 425, 5xx: broken on the way, perhaps after it was taken.
+    # 8. Any other 4xx, foremost 400, 413, 422: a rejection.
+    # 9. What is no HTTP status for an answer: not the API.
+    status = answer.status
+    if 200 <= status < 300:
+        return _classify_success(answer.body)
+    if status in _WRONG_KEY:
+        return Action.STOP, False, ""
+    if status in _WRONG_PLACE:
+        return Action.MISCONFIGURED, False, ""
+    if status == 429:
+        return Action.PAUSE, False, ""
+    if status in _PASSING:
+        return Action.RETRY, True, ""
+    if 400 <= status < 500:
+        return Action.SPLIT, False, ""
+    return Action.RETRY, True, ", not the API"
+
+
+def _classify_success(body: bytes) -> tuple[Action, bool, str]:
+    if not body.strip():
+        return Action.ACCEPT, False, ""
+    foreign = (Action.RETRY, True, ", not the API")
+    if len(body) > LARGEST_ANSWER:
+        return foreign
+    try:
+        said = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return foreign
+    if isinstance(said, dict) and _tells_failure(said):
+        return Action.SPLIT, False, ""
+    return Action.ACCEPT, False, ""
+
+
+def _tells_failure(said: Mapping[str, object]) -> bool:
+    """Segment's APIs answer 200 "in most cases" and say in the body when they took nothing."""
+    if said.get("success", True) in (False, "false"):
+        return True
+    return bool(said.get("error")) or bool(said.get("errors"))
+
+
+def _without_answer(answer: NoAnswer, secrets: Sequence[str]) -> Verdict:
+    reason = shortened(excerpt(answer.detail.encode(errors="replace"), secrets)) or answer.fault.value
+    if answer.fault is Fault.UNTRUSTED:
+        return Verdict(action=Action.MISCONFIGURED, reason=reason)
+    return Verdict(action=Action.RETRY, reason=reason, in_doubt=answer.fault is Fault.IN_DOUBT)
+
+
+def _retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Seconds to wait by RFC 9110, 10.2.3: a number or a date. None: absent, past or nonsense."""
+    text = next((value.strip() for name, value in headers.items() if name.lower() == "retry-after"), "")
+    seconds = float(text) if text.isascii() and text.isdigit() else _until(text, now)
+    return min(seconds, LONGEST_WAIT) if seconds > 0 else None
+
+
+def _until(text: str, now: datetime) -> float:
+    try:
+        at = parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return 0.0
+    return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - now).total_seconds()

@@ -1,0 +1,35 @@
+"""The seam to the destination: what a delivery promises to the pipeline."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from syncer.core.model import Batch, Limits, Receipt
+
+
+class Delivery(Protocol):
+    """Sends batches. One per write key and endpoint, shared by all mappings of it.
+
+    `send` may be called concurrently; the delivery itself bounds requests in flight and the rate.
+    """
+
+    @property
+    def limits(self) -> Limits:
+        """What one batch may carry."""
+
+    @property
+    def max_in_flight(self) -> int:
+        """How many batches are worth sending at once."""
+
+    async def send(self, batch: Batch, *, synchronous: bool = False) -> Receipt:
+        """Deliver one batch, with retries and splitting; returns when every object's fate is known or given up.
+
+        Never raises for what the network or the API does: the receipt says it, with `failure` set to a
+        `DeliveryError` when objects stay unsettled. Sending a batch again is harmless: the API merges by id.
+        """
+
+    def stop(self) -> None:
+        """Begin no further attempt: pending retries end as unsettled, requests in flight are finished."""
+
+    async def close(self) -> None:
+        """Let go of the connections. Idempotent."""

@@ -1,0 +1,1 @@
+"""Runs: the main path from a mapping to its run report."""

@@ -1,0 +1,173 @@
+"""What `syncer check` finds out about one mapping: its query, columns, key, watermark, values. Reads only."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from enum import StrEnum
+
+from syncer.core.model import CollectionMapping, Column, Kind, Mode
+from syncer.core.plan import RunPlan
+from syncer.core.shape import Property, Shaped, compile_shape, properties_of
+from syncer.core.watermark import check_kind, lookback_of
+from syncer.core.zones import zone_of
+from syncer.errors import SourceUnreachable, SyncerError
+from syncer.source.base import Described, KeyFaults, Source
+
+#: rows whose values are looked at
+SAMPLE = 1_000
+
+#: integers beyond it are sent exactly, but many readers of JSON round them
+_SAFE_INTEGER = 2**53
+
+
+class Level(StrEnum):
+    """How grave a finding is."""
+
+    OK = "ok"
+    NOTE = "note"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that `check` has to say."""
+
+    level: Level
+    message: str
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """Everything found out about a mapping."""
+
+    mapping: CollectionMapping
+    columns: tuple[Column, ...]
+    properties: tuple[Property, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing has to be mended before it can run."""
+        return not any(each.level is Level.ERROR for each in self.findings)
+
+
+def examine(mapping: CollectionMapping, source: Source, timezone: str) -> Examined:
+    """Look at a mapping on its database.
+
+    Raises:
+        SourceUnreachable: no connection; every mapping of the source would say the same.
+    """
+    try:
+        described = source.describe(mapping)
+    except SourceUnreachable:
+        raise
+    except SyncerError as error:
+        return _unsound(mapping, error)
+    try:
+        properties = properties_of(mapping, described.columns, described.primary_key)
+        findings = [
+            *_key_findings(mapping, described, source.key_faults(mapping, described)),
+            *_watermark_findings(mapping, described),
+            *_name_findings(properties),
+            *_value_findings(mapping, described, source, timezone),
+        ]
+    except SyncerError as error:
+        return _unsound(mapping, error, described.columns)
+    return Examined(mapping=mapping, columns=described.columns, properties=properties, findings=tuple(findings))
+
+
+def _unsound(mapping: CollectionMapping, error: SyncerError, columns: tuple[Column, ...] = ()) -> Examined:
+    finding = Finding(level=Level.ERROR, message=error.message, hint=error.hint)
+    return Examined(mapping=mapping, columns=columns, properties=(), findings=(finding,))
+
+
+def _key_findings(mapping: CollectionMapping, described: Described, faults: KeyFaults) -> list[Finding]:
+    key = ", ".join(described.primary_key)
+    found = []
+    if faults.duplicates:
+        message = f"key {key}: {faults.duplicates:,} ids have more than one row; the last one read would win"
+        hint = "add a column to `primary_key`, or aggregate in the query"
+        found.append(Finding(level=Level.ERROR, message=message, hint=hint))
+    if faults.nulls:
+        message = f"key {key}: {faults.nulls:,} rows have NULL in it and would become dead letters"
+        hint = "leave those rows out in the query, or choose another key"
+        found.append(Finding(level=Level.ERROR, message=message, hint=hint))
+    if not found:
+        found.append(Finding(level=Level.OK, message=f"key {key}: unique and never NULL"))
+    if faults.null_watermarks and mapping.watermark is not None:
+        found.append(_null_watermarks(mapping, faults.null_watermarks))
+    return found
+
+
+def _null_watermarks(mapping: CollectionMapping, count: int) -> Finding:
+    assert mapping.watermark is not None  # noqa: S101  (the caller looked)
+    rule = mapping.watermark
+    message = f"watermark {rule.column}: NULL in {count:,} rows; `nulls: {rule.nulls}` is what happens to them"
+    if rule.nulls == "error":
+        return Finding(level=Level.ERROR, message=message, hint="fill the column, or choose `nulls: include` or `skip`")
+    return Finding(level=Level.WARNING, message=message, hint="fill the column, so that changes move it")
+
+
+def _watermark_findings(mapping: CollectionMapping, described: Described) -> list[Finding]:
+    rule = mapping.watermark
+    if rule is None:
+        return [Finding(level=Level.NOTE, message="no watermark: every run reads everything and sends what changed")]
+    column = next(each for each in described.columns if each.name == rule.column)
+    check_kind(column.kind, column.name)
+    back = lookback_of(rule, column.kind)
+    found = [Finding(level=Level.OK, message=f"watermark {rule.column}: {column.sql_type or column.kind}, re-reads {back}")]
+    if column.kind is Kind.INTEGER and not back:
+        message = f"watermark {rule.column}: numbers from a sequence can be committed out of order, so a late one is missed"
+        hint = "set `lookback` to more than the numbers given out while a transaction is open, such as 1000"
+        found.append(Finding(level=Level.WARNING, message=message, hint=hint))
+    return found
+
+
+def _name_findings(properties: tuple[Property, ...]) -> list[Finding]:
+    found = []
+    for each in properties:
+        rename = f"set properties.{each.column.name}.rename"
+        if each.reserved:
+            message = f"property {each.name}: the warehouse keeps this name for itself, so the value is lost there"
+            found.append(Finding(level=Level.WARNING, message=message, hint=rename))
+        elif not each.name.isascii():
+            message = f"property {each.name}: not all warehouses keep letters beyond a to z in column names"
+            found.append(Finding(level=Level.NOTE, message=message, hint=rename))
+    return found
+
+
+def _value_findings(
+    mapping: CollectionMapping, described: Described, source: Source, timezone: str
+) -> list[Finding]:
+    """What shaping makes of the first rows."""
+    shaper = compile_shape(mapping, described.columns, described.primary_key, zone_of(timezone))
+    plan = RunPlan(mapping=mapping, primary_key=described.primary_key, mode=Mode.FULL, limit=SAMPLE, saves=False)
+    with source.read(plan, described) as chunks:
+        rows = [row for chunk in chunks for row in chunk.rows]
+    found = _rejection_findings(shaper.shape(rows, 0), len(rows))
+    for index, column in enumerate(described.columns):
+        large = sum(isinstance(row[index], int) and abs(row[index]) > _SAFE_INTEGER for row in rows)
+        if large:
+            message = f"column {column.name}: {large:,} of {len(rows):,} integers are beyond 2^53; they are sent exactly"
+            hint = f"if a reader rounds them: properties.{column.name}.type: text"
+            found.append(Finding(level=Level.NOTE, message=message, hint=hint))
+    return found
+
+
+def _rejection_findings(shaped: Shaped, rows: int) -> list[Finding]:
+    if not rows:
+        return [Finding(level=Level.NOTE, message="the query returns no rows now")]
+    causes = Counter((each.code, each.reason) for each in shaped.rejections)
+    found = [
+        Finding(level=Level.WARNING, message=f"{count:,} of the first {rows:,} rows would be refused: {code}: {reason}")
+        for (code, reason), count in causes.most_common(10)
+    ]
+    if shaped.non_finite:
+        message = f"{shaped.non_finite:,} NaN or infinite numbers in the first {rows:,} rows would go as null"
+        found.append(Finding(level=Level.NOTE, message=message))
+    if not causes:
+        found.append(Finding(level=Level.OK, message=f"the first {rows:,} rows shape without a refusal"))
+    return found

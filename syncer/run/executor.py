@@ -1,0 +1,216 @@
+"""One run of one mapping from lease to report. The job boundary: whatever happens inside ends in a run report."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from syncer.core.events import Noticed, RunFinished, RunStarted
+from syncer.core.model import CollectionMapping, Counts, Lease, Outcome, RunReport
+from syncer.core.plan import RunOptions, digest_of, plan_run
+from syncer.core.shape import compile_shape
+from syncer.core.zones import zone_of
+from syncer.errors import DeliveryError, LeaseHeld, LeaseLost, MappingError, SyncerError
+from syncer.run.pipeline import Pipeline, Ports, null_watermark_error
+from syncer.source.base import Described, Source
+from syncer.state.base import Commit
+
+_log = logging.getLogger("syncer.run")
+
+#: how long a lease lives without being renewed
+LEASE_TTL = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A mapping to run and all it needs."""
+
+    mapping: CollectionMapping
+    options: RunOptions
+    ports: Ports
+    #: IANA name of the zone of naive timestamps
+    timezone: str
+    #: who holds the lease: host, process
+    owner: str
+    run_id: str
+
+
+async def execute(job: Job) -> RunReport:
+    """Run a mapping once. Never raises for what happens in the run: the report carries outcome, error and hint."""
+    ports, mapping = job.ports, job.mapping
+    report = RunReport(
+        run_id=job.run_id, mapping=mapping.name, collection=mapping.collection, mode=job.options.mode, outcome=None,
+        trigger=job.options.trigger, started_at=ports.now(),
+    )  # fmt: skip
+    if job.options.dry_run:
+        report = await _Run(job, report, None).finish()
+    else:
+        report = await _leased(job, report)
+    ports.notice(RunFinished(report=report))
+    return report
+
+
+async def _leased(job: Job, report: RunReport) -> RunReport:
+    store, mapping = job.ports.store, job.mapping
+    try:
+        lease = await asyncio.to_thread(store.acquire, mapping.name, job.owner, job.ports.now(), LEASE_TTL)
+    except LeaseHeld as held:
+        return _ended(job, report, Outcome.LOCKED, held)
+    except SyncerError as error:
+        return _ended(job, report, Outcome.FAILED, error)
+    run = _Run(job, report, lease)
+    beating = asyncio.create_task(_heartbeat(job, lease, run))
+    try:
+        return await run.finish()
+    finally:
+        beating.cancel()
+        await asyncio.wait([beating])
+        await _released(job, lease)
+
+
+async def _heartbeat(job: Job, lease: Lease, run: _Run) -> None:
+    """Keep the lease; when it is lost, stop. A store that does not answer is tried again: every commit is fenced."""
+    while True:
+        await asyncio.sleep(LEASE_TTL.total_seconds() / 4)
+        try:
+            lease = await asyncio.to_thread(job.ports.store.renew, lease, job.ports.now(), LEASE_TTL)
+        except LeaseLost as lost:
+            run.halt(lost)
+            return
+        except SyncerError as error:
+            job.ports.notice(Noticed(mapping=job.mapping.name, message=f"the lease was not renewed: {error}"))
+
+
+async def _released(job: Job, lease: Lease) -> None:
+    try:
+        await asyncio.to_thread(job.ports.store.release, lease)
+    except SyncerError as error:
+        # it expires by itself
+        job.ports.notice(Noticed(mapping=job.mapping.name, message=f"the lease was not given back: {error}"))
+
+
+class _Run:
+    """A run under its lease (None: a dry run, which writes nothing)."""
+
+    def __init__(self, job: Job, report: RunReport, lease: Lease | None) -> None:
+        self._job = job
+        self._report = report
+        self._lease = lease
+        self._pipeline: Pipeline | None = None
+
+    def halt(self, failure: SyncerError) -> None:
+        """Stop reading because of this."""
+        if self._pipeline is not None:
+            self._pipeline.failure = self._pipeline.failure or failure
+
+    async def finish(self) -> RunReport:
+        """Do it, whatever comes; record how it ended."""
+        failure: Exception | None = None
+        try:
+            self._pipeline = await self._prepared()
+            await self._pipeline.flow()
+            failure = self._pipeline.failure
+        except Exception as error:  # noqa: BLE001  the job boundary
+            failure = error
+        report = self._ended(failure)
+        try:
+            await self._record(report)
+        except SyncerError as error:
+            report = _ended(
+                self._job, report, Outcome.FAILED, failure if isinstance(failure, SyncerError) else error
+            )
+        return replace(report, watermark=self._pipeline.run.watermark if self._pipeline else None)
+
+    async def _record(self, report: RunReport) -> None:
+        if isinstance(self._pipeline, Pipeline):
+            await self._pipeline.commit(report)
+        else:
+            await asyncio.to_thread(self._commit, Commit(run=report))
+
+    def _commit(self, commit: Commit) -> None:
+        if self._lease is not None:
+            self._job.ports.store.commit(self._lease, commit)
+
+    async def _prepared(self) -> Pipeline:
+        """Everything that is decided before the first row: columns, shape, plan, key."""
+        job, ports = self._job, self._job.ports
+        source = await asyncio.to_thread(ports.source)
+        described = await asyncio.to_thread(source.describe, job.mapping)
+        mapping = job.mapping
+        shaper = compile_shape(
+            mapping, described.columns, described.primary_key, zone_of(job.timezone), largest=ports.delivery.limits.body
+        )
+        identity = await asyncio.to_thread(source.identity)
+        digest = digest_of(mapping, described.primary_key, identity)
+        checkpoint = await asyncio.to_thread(ports.store.checkpoint, mapping.name)
+        plan = plan_run(mapping, described.primary_key, checkpoint, digest, job.options)
+        self._report = replace(self._report, mode=plan.mode)
+        if checkpoint is None or checkpoint.digest != digest:
+            await self._verify_key(source, described)
+        ports.notice(RunStarted(mapping=mapping.name, run_id=job.run_id, mode=plan.mode))
+        await asyncio.to_thread(self._commit, Commit(run=self._report))
+        return Pipeline(
+            plan, described, shaper, ports, run=self._report, digest=digest, checkpoint=checkpoint,
+            options=job.options, commit=self._commit,
+        )  # fmt: skip
+
+    async def _verify_key(self, source: Source, described: Described) -> None:
+        """Once per query: the database counts what would make objects overwrite each other."""
+        mapping = self._job.mapping
+        faults = await asyncio.to_thread(source.key_faults, mapping, described)
+        if faults.duplicates:
+            key = ", ".join(described.primary_key)
+            raise MappingError(
+                f"mapping {mapping.name}: the primary key ({key}) is not unique: {faults.duplicates} "
+                f"{'id has' if faults.duplicates == 1 else 'ids have'} more than one row",
+                "choose a key that is unique in the query's result, add a column to it, or aggregate in the query",
+            )
+        if faults.null_watermarks and mapping.watermark is not None and mapping.watermark.nulls == "error":
+            raise null_watermark_error(mapping.name, mapping.watermark.column)
+
+    def _ended(self, failure: Exception | None) -> RunReport:
+        report = self._pipeline.run if self._pipeline else self._report
+        complete = self._pipeline is not None and self._pipeline.complete
+        # what a delivery could not finish because it was told to stop is no failure of its own
+        stopped = self._job.ports.stop.is_set() and not complete
+        if stopped and (failure is None or isinstance(failure, DeliveryError)):
+            return _ended(self._job, replace(report, counts=_decided(report.counts)), Outcome.INTERRUPTED)
+        if failure is not None:
+            return _ended(self._job, report, Outcome.FAILED, failure)
+        if not report.counts.balanced:
+            error = SyncerError(f"mapping {report.mapping}: the counts do not add up: {report.counts}")
+            return _ended(self._job, report, Outcome.FAILED, error)
+        return _ended(self._job, report, Outcome.PARTIAL if report.counts.rejected else Outcome.SUCCEEDED)
+
+
+def _decided(counts: Counts) -> Counts:
+    """An interrupted run counts the rows whose fate is known; the others are read again by the next."""
+    return replace(counts, read=counts.sent + counts.unchanged + counts.rejected + counts.skipped)
+
+
+def _ended(job: Job, report: RunReport, outcome: Outcome, error: Exception | None = None) -> RunReport:
+    finished = replace(report, outcome=outcome, finished_at=job.ports.now())
+    if error is None:
+        return finished
+    if isinstance(error, SyncerError):
+        return replace(finished, error=error.message, hint=error.hint, exit_code=error.exit_code)
+    # its text may hold anything, a row's values included, so only its class is told; -v shows the traceback
+    _log.debug("unexpected error in a run", exc_info=error)
+    told = f"unexpected {type(error).__name__} in mapping {report.mapping}"
+    return replace(finished, error=told, hint="run again with -v to see where", exit_code=1)
+
+
+_OUTCOME_CODES = {Outcome.SUCCEEDED: 0, Outcome.PARTIAL: 3, Outcome.FAILED: 1, Outcome.LOCKED: 4}
+
+
+def exit_code(reports: Sequence[RunReport], *, signal: int | None = None) -> int:
+    """One exit code for several runs: a signal first, then 1, 2, 4, 3, 0. They are the README's."""
+    if signal is not None:
+        return 128 + signal
+    codes = {
+        report.exit_code or _OUTCOME_CODES.get(report.outcome or Outcome.FAILED, 1) for report in reports
+    }
+    return next((code for code in (1, 2, 4, 3) if code in codes), 0)

@@ -1,0 +1,118 @@
+"""What the command line and the daemon run mappings with: sources, delivery and state, opened once and shared."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from types import TracebackType
+
+from syncer.config import Config
+from syncer.core.events import Event
+from syncer.core.model import CollectionMapping, RunReport
+from syncer.core.plan import RunOptions
+from syncer.delivery import open_delivery
+from syncer.delivery.base import Delivery
+from syncer.run.executor import Job, execute, exit_code
+from syncer.run.pipeline import Ports
+from syncer.source import open_source
+from syncer.source.base import Source
+from syncer.state import open_store
+from syncer.state.base import Store
+from syncer.state.owner import current_owner
+
+
+def utc_now() -> datetime:
+    """The wall clock, in UTC."""
+    return datetime.now(UTC)
+
+
+class Runner:
+    """Runs mappings of one configuration. Use as an async context manager."""
+
+    def __init__(
+        self, config: Config, notice: Callable[[Event], None], *, store: Store | None = None
+    ) -> None:
+        self._config = config
+        self._notice = notice
+        self.store = store or open_store(config.state_url)
+        self._sources: dict[str, Source] = {}
+        self._delivery: Delivery | None = None
+        self._owner = current_owner()
+        self._stop = asyncio.Event()
+
+    async def __aenter__(self) -> Runner:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for source in self._sources.values():
+            source.close()
+        if self._delivery is not None:
+            await self._delivery.close()
+        self.store.close()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stop.is_set()
+
+    def stop(self) -> None:
+        """Stop reading everywhere, finish what is in flight."""
+        self._stop.set()
+        if self._delivery is not None:
+            self._delivery.stop()
+
+    def source(self, name: str) -> Source:
+        """The source of this name, opened at its first use."""
+        if name not in self._sources:
+            settings = self._config.sources[name]
+            self._sources[name] = open_source(name, settings.url, timezone=settings.timezone)
+        return self._sources[name]
+
+    def delivery(self) -> Delivery:
+        """The delivery all mappings share, opened at its first use."""
+        if self._delivery is None:
+            to = self._config.destination
+            self._delivery = open_delivery(
+                write_key=to.write_key, endpoint=to.endpoint, synchronous=to.synchronous,
+                max_in_flight=to.max_in_flight, requests_per_second=to.requests_per_second, retry_for=to.retry_for,
+                notice=self._notice,
+            )  # fmt: skip
+        return self._delivery
+
+    def job(self, mapping: CollectionMapping, options: RunOptions) -> Job:
+        """All that one run of a mapping needs."""
+        ports = Ports(
+            source=lambda: self.source(mapping.source), delivery=self.delivery(), store=self.store,
+            notice=self._notice, now=utc_now, monotonic=time.monotonic, stop=self._stop,
+        )  # fmt: skip
+        return Job(
+            mapping=mapping, options=options, ports=ports, owner=self._owner, run_id=new_run_id(utc_now()),
+            timezone=self._config.sources[mapping.source].timezone,
+        )  # fmt: skip
+
+    async def run(self, mapping: CollectionMapping, options: RunOptions) -> RunReport:
+        """Run one mapping once."""
+        return await execute(self.job(mapping, options))
+
+    async def run_all(
+        self, mappings: Sequence[CollectionMapping], options: RunOptions, *, fail_fast: bool = False
+    ) -> list[RunReport]:
+        """Run mappings one after the other, until told to stop; with `fail_fast`, until one fails."""
+        reports: list[RunReport] = []
+        for mapping in mappings:
+            if self.stopping:
+                break
+            reports.append(await self.run(mapping, options))
+            if fail_fast and exit_code(reports[-1:]) in (1, 2, 4):
+                break
+        return reports
+
+
+def new_run_id(now: datetime) -> str:
+    """An id that sorts by time and is told apart by eight random hex digits."""
+    return f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"

@@ -1,0 +1,157 @@
+"""Where a sandbox listens: in the current event loop, a thread, or the whole process. No rules live here."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+
+import uvicorn
+from starlette.applications import Starlette
+
+from syncer.errors import UsageError
+
+LOOPBACK = "127.0.0.1"
+_BACKLOG = 2048
+#: seconds; longer than senders keep an idle connection, so that it is never we who close one under them
+_KEEP_ALIVE = 75
+#: seconds for requests in flight once told to stop
+_GRACE = 10
+
+
+@asynccontextmanager
+async def serving(app: Starlette, host: str = LOOPBACK, port: int = 0) -> AsyncIterator[str]:
+    """Serve in the current event loop while the context is open; gives the url. Port 0: any free one.
+
+    Raises:
+        UsageError: the port cannot be had, or `host` is not loopback and the app has no write key.
+    """
+    with _listen(app, host, port) as listener:
+        server = _server(app)
+        served = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            yield _url(listener)
+        finally:
+            server.should_exit = True
+            await served
+
+
+@contextmanager
+def running(app: Starlette, host: str = LOOPBACK, port: int = 0) -> Iterator[str]:
+    """Serve in a thread of its own while the context is open; gives the url. Raises as `serving` does."""
+    with _listen(app, host, port) as listener, ThreadPoolExecutor(1, thread_name_prefix="sandbox") as threads:
+        server = _server(app)
+        served = threads.submit(asyncio.run, server.serve(sockets=[listener]))
+        try:
+            yield _url(listener)
+        finally:
+            server.should_exit = True
+            served.result()
+
+
+def run_forever(app: Starlette, host: str, port: int, announce: Callable[[str], object]) -> None:
+    """Serve until SIGINT or SIGTERM, then finish what is in flight and return. For the main thread only.
+
+    Args:
+        announce: called with the url once it can be connected to.
+
+    Raises:
+        UsageError: as `serving`.
+    """
+    with _listen(app, host, port) as listener:
+        server = _server(app)
+        with _stopped_by_signals(server):
+            announce(_url(listener))
+            asyncio.run(server.serve(sockets=[listener]))
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals alone: they belong to whoever owns the process."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _server(app: Starlette) -> _Server:
+    return _Server(
+        uvicorn.Config(
+            app,
+            loop="asyncio",
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            backlog=_BACKLOG,
+            timeout_keep_alive=_KEEP_ALIVE,
+            timeout_graceful_shutdown=_GRACE,
+        )
+    )
+
+
+@contextmanager
+def _stopped_by_signals(server: _Server) -> Iterator[None]:
+    before = {each: signal.signal(each, server.handle_exit) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def _listen(app: Starlette, host: str, port: int) -> socket.socket:
+    """A socket that already listens: connections wait in its queue until the server is up."""
+    if not 0 <= port <= 65535:
+        raise UsageError(f"there is no port {port}", "choose one from 1 to 65535, or 0 for any free one")
+    family, address = _resolve(host, port)
+    if not app.state.guarded and not ipaddress.ip_address(address[0]).is_loopback:
+        raise UsageError(
+            f"the sandbox would be open to the network on {host}",
+            f"give it a write key, which senders then must use, or bind it to {LOOPBACK}",
+        )
+    # asyncio sets TCP_NODELAY only where the protocol is named; without it each answer waits 40 ms
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        if os.name == "posix":  # elsewhere it would let two servers share the port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise _unavailable(host, port, error) from error
+    return listener
+
+
+def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise UsageError(f"there is no host {host!r} to listen on", f"bind it to {LOOPBACK}") from error
+    family, _, _, _, address = found[0]
+    return family, (str(address[0]), port)
+
+
+def _unavailable(host: str, port: int, error: OSError) -> UsageError:
+    if error.errno == errno.EADDRINUSE:
+        return UsageError(
+            f"port {port} on {host} is in use",
+            "stop what listens there, or choose another port (0: any free one)",
+        )
+    return UsageError(
+        f"cannot listen on port {port} of {host}: {error.strerror}", "choose another host or port"
+    )
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if listener.family == socket.AF_INET6 else f"http://{host}:{port}"

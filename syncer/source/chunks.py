@@ -1,0 +1,80 @@
+"""Rows from a server-side cursor in chunks of bounded size, each with the watermark it reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from syncer.core.model import Row, Watermark
+from syncer.core.watermark import encode
+from syncer.source.base import Chunk
+from syncer.source.dialect_generic import GenericDialect
+from syncer.source.statements import Reading
+
+#: rows and bytes of a chunk, at most and about
+MOST_ROWS = 1_000
+MOST_BYTES = 4_000_000
+_FIRST_ROWS = 20
+_SAMPLE = 20
+#: what a value other than text and bytes costs, about
+_SMALL = 16
+
+
+def chunks(
+    fetch: Callable[[int], Sequence[Row]], reading: Reading, dialect: GenericDialect, limit: int | None
+) -> Iterator[Chunk]:
+    """Fetch to the end. The first chunks are small, until the size of the rows is known."""
+    marks = _Marks(reading, dialect)
+    size, left = _FIRST_ROWS, limit
+    while left is None or left > 0:
+        fetched = fetch(size if left is None else min(size, left))
+        if not fetched:
+            return
+        watermark = marks.reached(fetched)
+        rows = [row[:-1] for row in fetched] if reading.positioned else [tuple(row) for row in fetched]
+        size = _next_size(size, rows)
+        left = None if left is None else left - len(rows)
+        yield Chunk(rows=rows, watermark=watermark)
+
+
+class _Marks:
+    """Follows the watermark through the chunks of one reading."""
+
+    def __init__(self, reading: Reading, dialect: GenericDialect) -> None:
+        self._reading = reading
+        self._dialect = dialect
+        self._guard = dialect.guard(reading.column) if reading.column else None
+        self._known: Watermark | None = None
+
+    def reached(self, rows: Sequence[Row]) -> Watermark | None:
+        """The watermark after these rows: that of the last of them that has one, or the last known."""
+        column, index = self._reading.column, self._reading.index
+        if column is None:
+            return None
+        if self._guard is not None:
+            self._guard(row[index] for row in rows)
+        for row in reversed(rows):
+            mark = encode(column.kind, row[index])
+            if mark is not None:
+                self._known = self._placed(mark, row[-1])
+                break
+        return self._known
+
+    def _placed(self, mark: Watermark, position: object) -> Watermark:
+        """Never below the saved watermark, never beyond the horizon; which it is, the database said."""
+        reading = self._reading
+        if reading.positioned and position == 0 and reading.saved is not None:
+            return reading.saved
+        if reading.positioned and position == 2 and reading.horizon is not None:
+            return self._dialect.capped(reading.horizon, mark)
+        return mark
+
+
+def _next_size(size: int, rows: Sequence[Row]) -> int:
+    step = max(1, len(rows) // _SAMPLE)
+    largest = max(_bytes(row) for row in rows[::step])
+    return max(1, min(MOST_ROWS, size * 4, MOST_BYTES // max(largest, 1)))
+
+
+def _bytes(row: Sequence[Any]) -> int:
+    return sum(len(value) if isinstance(value, str | bytes) else _SMALL for value in row)

@@ -1,0 +1,276 @@
+"""What a source asks of any database, in the SQL that all of them take. The dialects of their own override it.
+
+Only SQL and driver settings live here and in the other dialects; what to read is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import date as Date
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.engine import URL
+from sqlalchemy.pool import NullPool
+
+from syncer.core.model import Column, Kind, Watermark
+from syncer.core.statement import Lexis, escape, lexis_of
+from syncer.core.watermark import TIME_KINDS, bind_value
+from syncer.errors import MappingError
+
+#: seconds a statement may take, and seconds until a connection stands
+STATEMENT_SECONDS = 3600
+CONNECT_SECONDS = 15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sql:
+    """A piece of SQL for `sqlalchemy.text`, and the values of the binds in it."""
+
+    text: str
+    binds: Mapping[str, object] = field(default_factory=dict)
+
+
+def select(items: str, query: Sql) -> str:
+    """A query wrapped as `q`. The line breaks end a comment that the query ends with."""
+    return f"SELECT {items} FROM (\n{query.text}\n) q"  # noqa: S608  the query is the user's own, values are binds
+
+
+class GenericDialect:
+    """Any database SQLAlchemy can reach: types unknown, snapshots as good as its default isolation."""
+
+    #: whether a declared primary key keeps NULLs and repetitions out
+    enforces_keys = False
+    #: whether LIMIT is written at the end of a statement
+    has_limit = False
+
+    def __init__(self, url: URL, zone: tzinfo) -> None:
+        self.url = url
+        self.zone = zone
+        self._quotes = ('"', '"')
+
+    # --- connections -------------------------------------------------------------------------------------------
+
+    @property
+    def lexis(self) -> Lexis:
+        """How the database reads quotes and comments."""
+        return lexis_of(self.url.get_backend_name())
+
+    @property
+    def zone_shifts(self) -> bool:
+        """Whether naive timestamps are in a zone whose clock may be set back."""
+        return str(self.zone) not in {"UTC", "Etc/UTC"}
+
+    def engine(self) -> Engine:
+        """An engine that keeps no idle connection and prints no values."""
+        engine = create_engine(self.url, poolclass=NullPool, hide_parameters=True, **self.engine_options())
+        event.listen(engine, "connect", lambda connection, _record: self.set_up(connection))
+        preparer = engine.dialect.identifier_preparer
+        self._quotes = (preparer.initial_quote, preparer.final_quote)
+        return engine
+
+    def engine_options(self) -> dict[str, Any]:
+        """More arguments for `create_engine`."""
+        return {}
+
+    def set_up(self, connection: Any) -> None:
+        """Prepare a new driver connection."""
+
+    def begin(self, connection: Connection) -> None:
+        """Begin the read-only snapshot."""
+
+    def horizon(self, connection: Connection) -> datetime | None:
+        """Before this instant nothing new can appear, by the database's clock. None: unknown.
+
+        Asked before the snapshot begins: what is open then may commit unseen.
+        """
+        return None
+
+    def abandon(self, connection: Connection) -> None:
+        """Give up a result that was not read to its end."""
+
+    def identity(self, connection: Connection) -> str:
+        """What makes this the same database tomorrow."""
+        url = self.url
+        return f"{url.get_backend_name()}:{url.host or ''}:{url.port or ''}/{url.database or ''}"
+
+    def words(self, error: BaseException) -> str:
+        """The database's own sentence about an error, without the statement and its values."""
+        return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+    # --- columns -----------------------------------------------------------------------------------------------
+
+    def describe(self, connection: Connection, query: Sql) -> tuple[Column, ...]:
+        """Columns of a query's result, without reading a row."""
+        with connection.execute(text(f"{select('*', query)} WHERE 1 = 0"), query.binds) as result:
+            return self.columns(connection, result.cursor)
+
+    def columns(self, connection: Connection, cursor: Any) -> tuple[Column, ...]:
+        """Columns of an executed driver cursor."""
+        return tuple(
+            Column(name=each[0], kind=Kind.ANY, sql_type=getattr(each[1], "__name__", ""), exact=False)
+            for each in cursor.description
+        )
+
+    def own_key(self, connection: Connection, schema: str | None, table: str) -> tuple[str, ...]:
+        """The columns of the table's declared primary key; empty without one."""
+        return tuple(inspect(connection).get_pk_constraint(table, schema=schema)["constrained_columns"])
+
+    # --- pieces of SQL -----------------------------------------------------------------------------------------
+
+    def quote(self, name: str) -> str:
+        """An identifier, exactly as spelled."""
+        opening, closing = self._quotes
+        return escape(f"{opening}{name.replace(closing, closing * 2)}{closing}")
+
+    def path(self, schema: str | None, table: str) -> str:
+        """A table as a statement names it."""
+        return ".".join(self.quote(part) for part in (schema, table) if part is not None)
+
+    def place(self, column: Column) -> str:
+        """A column of the wrapped query."""
+        return f"q.{self.quote(column.name)}"
+
+    def item(self, column: Column) -> str:
+        """The column in a select list, so that no value of it can make the driver raise."""
+        return self.place(column)
+
+    def grouped(self, column: Column) -> str:
+        """The column such that two values are equal only if they are the same."""
+        return self.place(column)
+
+    def equals(self, column: Column, kind: Kind, value: str, name: str) -> Sql:
+        """The condition that a key column has this value."""
+        return Sql(text=f"{self.place(column)} = :{name}", binds={name: bind_value(kind, value)})
+
+    # --- watermarks --------------------------------------------------------------------------------------------
+
+    def point(self, column: Column, watermark: Watermark, back: timedelta | int, name: str) -> Sql:
+        """The watermark less the lookback, in the column's own type."""
+        value: Any = native(watermark)
+        try:
+            value = value - back if back else value
+        except OverflowError:
+            value = type(value).min
+        return Sql(text=f":{name}", binds={name: value})
+
+    def since(self, column: Column, watermark: Watermark, back: timedelta | int) -> Sql:
+        """The condition that a row is no older than the watermark less the lookback."""
+        point = self.point(column, watermark, back, "watermark")
+        return Sql(text=f"{self.place(column)} >= {point.text}", binds=point.binds)
+
+    def lowest(self, column: Column) -> Sql:
+        """A value not above any watermark, for queries that place `:watermark` and have none yet."""
+        raise MappingError(
+            f"the first run cannot know the lowest value of column {column.name}",
+            "give the watermark an `initial` value, or leave `:watermark` out of the query",
+        )
+
+    def bound(self, column: Column, value: str, name: str, connection: Connection) -> Sql:
+        """The text of `--from`, `--to` or `initial` in the column's own type."""
+        return Sql(text=f":{name}", binds={name: numeric(column, value) if is_number(column) else value})
+
+    def starts_at(self, column: Column, value: str, connection: Connection) -> Sql:
+        """The condition that a row is not before this text."""
+        bound = self.bound(column, value, "start", connection)
+        return Sql(text=f"{self.place(column)} >= {bound.text}", binds=bound.binds)
+
+    def ends_before(self, column: Column, value: str, connection: Connection) -> Sql:
+        """The condition that a row is before this text."""
+        bound = self.bound(column, value, "end", connection)
+        return Sql(text=f"{self.place(column)} < {bound.text}", binds=bound.binds)
+
+    def position(self, column: Column, saved: Watermark | None, horizon: Watermark | None) -> Sql | None:
+        """0 for rows behind the saved watermark, 2 for rows beyond the horizon, 1 for the rest; compared there."""
+        cases: list[str] = []
+        binds: dict[str, object] = {}
+        if saved is not None:
+            point = self.point(column, saved, 0, "saved")
+            cases.append(f"WHEN {self.place(column)} < {point.text} THEN 0")
+            binds |= point.binds
+        if horizon is not None:
+            point = self.point(column, horizon, 0, "horizon")
+            cases.append(f"WHEN {self.place(column)} > {point.text} THEN 2")
+            binds |= point.binds
+        return Sql(text=f"CASE {' '.join(cases)} ELSE 1 END", binds=binds) if cases else None
+
+    def mark_of(self, column: Column, moment: datetime) -> Watermark | None:
+        """An instant as a watermark of the column; None where the column's values are no times."""
+        if column.kind is Kind.INSTANT:
+            return Watermark(kind=Kind.INSTANT, text=moment.astimezone(UTC).isoformat(sep=" "))
+        local = moment.astimezone(self.zone).replace(tzinfo=None)
+        if column.kind is Kind.TIMESTAMP:
+            return Watermark(kind=Kind.TIMESTAMP, text=local.isoformat(sep=" "))
+        if column.kind is Kind.DATE:
+            return Watermark(kind=Kind.DATE, text=local.date().isoformat())
+        return None
+
+    def capped(self, horizon: Watermark, last: Watermark) -> Watermark:
+        """The horizon as the watermark to keep instead of a later one."""
+        return horizon
+
+    def lookback_kind(self, column: Column, watermark: Watermark) -> Kind:
+        """What the watermark is, as far as its lookback is concerned."""
+        return watermark.kind
+
+    def guard(self, column: Column) -> Callable[[Iterable[object]], None] | None:
+        """A check of every watermark value read, where the database itself does not keep them of one type."""
+        return None
+
+    def can_order_by(self, column: Column) -> bool:
+        """Whether the database can sort by it."""
+        return True
+
+    def estimate(self, connection: Connection, query: Sql) -> int | None:
+        """About how many rows the query returns, where the database's planner tells; None elsewhere."""
+        return None
+
+
+def native(watermark: Watermark) -> object:
+    """A watermark as Python's own value."""
+    match watermark.kind:
+        case Kind.TIMESTAMP | Kind.INSTANT:
+            return datetime.fromisoformat(watermark.text)
+        case Kind.DATE:
+            return Date.fromisoformat(watermark.text)
+    return bind_value(watermark.kind, watermark.text)
+
+
+def is_number(column: Column) -> bool:
+    """Whether its values are numbers by their type."""
+    return column.kind in {Kind.INTEGER, Kind.DECIMAL}
+
+
+def numeric(column: Column, value: str) -> int | Decimal:
+    """The number a bound's text says.
+
+    Raises:
+        MappingError: it is no number.
+    """
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if not number.is_finite() or (column.kind is Kind.INTEGER and number != number.to_integral_value()):
+        raise MappingError(f"the bound {value!r} is no {column.kind}, but watermark {column.name} is", "write a number")
+    return int(number) if column.kind is Kind.INTEGER else number
+
+
+def is_time(column: Column) -> bool:
+    """Whether its values are times by their type."""
+    return column.kind in TIME_KINDS
+
+
+def column_of(connection: Connection, sql: str, binds: Mapping[str, object] | None = None) -> tuple[str, ...]:
+    """The one column of a statement, as text."""
+    with connection.execute(text(sql), dict(binds or {})) as result:
+        return tuple(str(value) for value in result.scalars())
+
+
+def row_of(connection: Connection, sql: str, binds: Mapping[str, object] | None = None) -> Sequence[Any]:
+    """The one row of a statement."""
+    with connection.execute(text(sql), dict(binds or {})) as result:
+        return tuple(result.one())

@@ -1,0 +1,170 @@
+"""The source for every SQL database: one read-only snapshot per question, nothing kept open in between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, CursorResult, Engine, text
+
+from syncer.core.model import CollectionMapping, Row, Watermark
+from syncer.core.plan import RunPlan
+from syncer.core.statement import PreparedQuery, prepare
+from syncer.core.watermark import encode_key
+from syncer.source import statements
+from syncer.source.base import Chunk, Described, KeyFaults
+from syncer.source.chunks import chunks
+from syncer.source.describing import find_table, resolve
+from syncer.source.dialect_generic import GenericDialect, Sql
+from syncer.source.failures import asking, connecting
+
+_KEYS_AT_ONCE = 100
+
+
+class SqlSource:
+    """A database read from. See `syncer.source.base.Source`; `open_source` makes one."""
+
+    def __init__(self, name: str, engine: Engine, dialect: GenericDialect) -> None:
+        self._name = name
+        self._engine = engine
+        self._dialect = dialect
+
+    def __repr__(self) -> str:
+        return f"<SqlSource {self._name}>"
+
+    def identity(self) -> str:
+        """What makes this the same database tomorrow; no secret in it."""
+        with self.snapshot() as connection, asking(self._name, self._dialect):
+            return self._dialect.identity(connection)
+
+    def describe(self, mapping: CollectionMapping) -> Described:
+        """Columns and key of the mapping's query."""
+        with self.snapshot() as connection, asking(self._name, self._dialect):
+            query, key = self._query(connection, mapping)
+            columns = self._dialect.describe(connection, Sql(text=query.render()))
+            return resolve(mapping, columns, key)
+
+    def key_faults(self, mapping: CollectionMapping, described: Described) -> KeyFaults:
+        """Count NULL and repeated keys and NULL watermarks, in one snapshot."""
+        with self.snapshot() as connection, asking(self._name, self._dialect):
+            query, own = self._query(connection, mapping)
+            inner = statements.placed(self._dialect, query, None, described)
+            if self._dialect.enforces_keys and own and own == described.primary_key:
+                if described.watermark is None:
+                    return KeyFaults()
+                _, null_watermarks = self._row(connection, statements.counting_nulls(self._dialect, inner, described))
+                return KeyFaults(null_watermarks=null_watermarks)
+            nulls, null_watermarks = self._row(connection, statements.counting_nulls(self._dialect, inner, described))
+            (duplicates,) = self._row(connection, statements.counting_duplicates(self._dialect, inner, described))
+        return KeyFaults(nulls=nulls, duplicates=duplicates, null_watermarks=null_watermarks)
+
+    @contextmanager
+    def read(self, plan: RunPlan, described: Described) -> Iterator[Iterator[Chunk]]:
+        """Stream the plan's rows from one snapshot. Leaving in the middle closes it without reading the rest."""
+        with self._connection() as connection:
+            with asking(self._name, self._dialect):
+                horizon = self._horizon(connection, plan, described)
+                self._dialect.begin(connection)
+                reading = self._reading(connection, plan, described, horizon)
+                statement = text(reading.sql.text).execution_options(stream_results=True)
+                result = connection.execute(statement, dict(reading.sql.binds))
+            stream = _Stream(result, self._name, self._dialect)
+            try:
+                yield chunks(stream.fetch, reading, self._dialect, plan.limit)
+            finally:
+                if not stream.drained:
+                    self._dialect.abandon(connection)
+                result.close()
+
+    def read_keys(self, mapping: CollectionMapping, described: Described, keys: Sequence[str]) -> list[Row]:
+        """The current rows with these keys; absent ones are left out."""
+        if not keys:
+            return []
+        with self.snapshot() as connection, asking(self._name, self._dialect):
+            query, _ = self._query(connection, mapping)
+            inner = statements.placed(self._dialect, query, None, described)
+            found: list[Row] = []
+            for start in range(0, len(keys), _KEYS_AT_ONCE):
+                wanted = keys[start : start + _KEYS_AT_ONCE]
+                sql = statements.finding(self._dialect, inner, described, wanted)
+                found += _exactly(self._rows(connection, sql), described, frozenset(wanted))
+        return found
+
+    def close(self) -> None:
+        """Let go of the connections. Idempotent."""
+        self._engine.dispose()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A connection in a read-only snapshot, for one question."""
+        with self._connection() as connection:
+            with asking(self._name, self._dialect):
+                self._dialect.begin(connection)
+            yield connection
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        with connecting(self._name, self._dialect):
+            connection = self._engine.connect()
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def _query(self, connection: Connection, mapping: CollectionMapping) -> tuple[PreparedQuery, tuple[str, ...]]:
+        """The mapping's query, and the key that the database itself declares for it."""
+        if mapping.table is None:
+            return prepare(mapping.query or "", self._dialect.lexis), ()
+        schema, table = find_table(connection, mapping.name, mapping.table)
+        query = f"SELECT * FROM {self._dialect.path(schema, table)}"  # noqa: S608  quoted names of a table that is there
+        return PreparedQuery(parts=(query,)), self._dialect.own_key(connection, schema, table)
+
+    def _horizon(self, connection: Connection, plan: RunPlan, described: Described) -> Watermark | None:
+        column = statements.watermark_column(described)
+        if column is None or not plan.saves:
+            return None
+        moment = self._dialect.horizon(connection)
+        return self._dialect.mark_of(column, moment) if moment is not None else None
+
+    def _reading(
+        self, connection: Connection, plan: RunPlan, described: Described, horizon: Watermark | None
+    ) -> statements.Reading:
+        query, _ = self._query(connection, plan.mapping)
+        column = statements.watermark_column(described)
+        if column is not None:
+            statements.check_saved(plan.mapping, column, plan.watermark)
+        return statements.reading(self._dialect, query, plan, described, connection=connection, horizon=horizon)
+
+    def _row(self, connection: Connection, sql: Sql) -> tuple[int, ...]:
+        (row,) = self._rows(connection, sql)
+        return tuple(int(str(value)) for value in row)
+
+    def _rows(self, connection: Connection, sql: Sql) -> list[Row]:
+        with connection.execute(text(sql.text), dict(sql.binds)) as result:
+            return [tuple(row) for row in result]
+
+
+class _Stream:
+    """A streaming result, and whether it came to its end."""
+
+    def __init__(self, result: CursorResult[Any], name: str, dialect: GenericDialect) -> None:
+        self._result = result
+        self._name = name
+        self._dialect = dialect
+        self.drained = False
+
+    def fetch(self, size: int) -> Sequence[Row]:
+        """The next rows; none at the end."""
+        with asking(self._name, self._dialect):
+            rows = self._result.fetchmany(size)
+        self.drained = self.drained or len(rows) < size
+        return rows
+
+
+def _exactly(rows: Sequence[Row], described: Described, wanted: frozenset[str]) -> list[Row]:
+    """Without the rows that only a collation calls equal."""
+    kinds = statements.key_kinds(described)
+    names = [column.name for column in described.columns]
+    places = [names.index(name) for name in described.primary_key]
+    return [row for row in rows if encode_key(kinds, [row[place] for place in places]) in wanted]

@@ -1,0 +1,109 @@
+"""The seam to the state store: what a store promises. Commits are transactions, fenced by the lease epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from syncer.core.model import Checkpoint, DeadLetter, Lease, RunReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fingerprint:
+    """Digest of an object as it was accepted, and when."""
+
+    digest: bytes
+    sent_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """What one transaction records. Losing it costs duplicates, never data."""
+
+    run: RunReport
+    #: None: the checkpoint stays as it is, byte for byte
+    checkpoint: Checkpoint | None = None
+    dead_letters: Sequence[DeadLetter] = ()
+    #: by object id: what was accepted since the last commit
+    fingerprints: Mapping[str, Fingerprint] = field(default_factory=dict)
+    #: ids whose fingerprint is no longer certain: their request may or may not have landed.
+    #: Wins over `fingerprints`
+    forget: Sequence[str] = ()
+    #: numbers of dead letters that this run resolved; those of other mappings stay
+    resolved: Sequence[int] = ()
+
+
+def require_fit(lease: Lease, commit: Commit) -> None:
+    """A lease fences one mapping only. Raises `ValueError` when the commit carries something of another."""
+    named = {commit.run.mapping, *(letter.mapping for letter in commit.dead_letters)}
+    if commit.checkpoint is not None:
+        named.add(commit.checkpoint.mapping)
+    strays = named - {lease.mapping}
+    if strays:
+        raise ValueError(f"the lease of {lease.mapping} does not fence {', '.join(sorted(strays))}")
+
+
+class Store(Protocol):
+    """Durable state. Methods block; all are safe to call from several threads and processes.
+
+    Errors: `StateUnwritable`, `StateCorrupt`, `StateTooNew`, `LeaseHeld`, `LeaseLost`.
+    """
+
+    def acquire(self, mapping: str, owner: str, now: datetime, ttl: timedelta) -> Lease:
+        """Take the mapping's lease with the next epoch; epochs grow for good, also across `release`.
+
+        Raises `LeaseHeld` while another owner's has not expired, unless that owner's process is surely gone.
+        """
+
+    def renew(self, lease: Lease, now: datetime, ttl: timedelta) -> Lease:
+        """Prolong a lease, expired or not. Raises `LeaseLost` when it was taken over or released."""
+
+    def release(self, lease: Lease) -> None:
+        """Give the lease back. Does nothing when it is no longer ours."""
+
+    def leases(self) -> Sequence[Lease]:
+        """Leases that are held, expired ones included, by mapping name."""
+
+    def commit(self, lease: Lease, commit: Commit) -> None:
+        """Record everything in one transaction. A run with a known `run_id` replaces what was told of it.
+
+        Raises `LeaseLost`, and writes nothing, when the epoch is old or the lease was released; `ValueError`
+        when something in the commit belongs to another mapping.
+        """
+
+    def checkpoint(self, mapping: str) -> Checkpoint | None:
+        """The saved checkpoint."""
+
+    def checkpoints(self) -> Sequence[Checkpoint]:
+        """All of them, by mapping name."""
+
+    def reset(self, lease: Lease, *, fingerprints: bool) -> None:
+        """Forget the mapping's checkpoint, and its fingerprints when asked. Raises `LeaseLost`."""
+
+    def fingerprints(self, mapping: str, ids: Sequence[str]) -> Mapping[str, Fingerprint]:
+        """What is known of these ids; unknown ones are left out."""
+
+    def runs(self, mapping: str | None = None, limit: int = 20) -> Sequence[RunReport]:
+        """The latest runs, newest start first; of equal starts the one recorded last comes first."""
+
+    def dead_letters(
+        self, mapping: str | None = None, *, numbers: Sequence[int] | None = None, limit: int | None = None
+    ) -> Sequence[DeadLetter]:
+        """Dead letters, oldest first. A number is given once and never again."""
+
+    def dead_letter_counts(self) -> Mapping[str, int]:
+        """How many each mapping has."""
+
+    def discard(self, numbers: Sequence[int]) -> int:
+        """Remove dead letters; returns how many there were."""
+
+    def last_fire(self, mapping: str, schedule: str) -> datetime | None:
+        """When this schedule last fired, or was first seen."""
+
+    def record_fire(self, mapping: str, schedule: str, at: datetime) -> None:
+        """Remember a fire."""
+
+    def close(self) -> None:
+        """Let go of the connections. Idempotent."""

@@ -1,0 +1,159 @@
+"""The store in memory: the same promises as the others, for tests and for `status` before the first run."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from syncer.core.model import Checkpoint, DeadLetter, Lease, RunReport
+from syncer.state.base import Commit, Fingerprint, require_fit
+from syncer.state.tenure import Tenure, lost, succeed
+
+
+class MemoryStore:
+    """A `Store` that ends with the process. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._tenures: dict[str, Tenure] = {}
+        self._checkpoints: dict[str, Checkpoint] = {}
+        self._runs: dict[str, RunReport] = {}
+        self._dead_letters: dict[int, DeadLetter] = {}
+        self._last_number = 0
+        self._fingerprints: dict[str, dict[str, Fingerprint]] = {}
+        self._fires: dict[tuple[str, str], datetime] = {}
+
+    def __repr__(self) -> str:
+        return f"MemoryStore({len(self._checkpoints)} checkpoints, {len(self._dead_letters)} dead letters)"
+
+    def acquire(self, mapping: str, owner: str, now: datetime, ttl: timedelta) -> Lease:
+        """See `Store.acquire`."""
+        with self._lock:
+            lease = succeed(self._tenures.get(mapping, Tenure()), mapping, owner, now, ttl)
+            self._tenures[mapping] = Tenure(epoch=lease.epoch, owner=owner, since=now, expires_at=lease.expires_at)
+            return lease
+
+    def renew(self, lease: Lease, now: datetime, ttl: timedelta) -> Lease:
+        """See `Store.renew`."""
+        with self._lock:
+            tenure = self._require(lease)
+            self._tenures[lease.mapping] = replace(tenure, expires_at=now + ttl)
+            return replace(lease, expires_at=now + ttl)
+
+    def release(self, lease: Lease) -> None:
+        """See `Store.release`."""
+        with self._lock:
+            tenure = self._tenures.get(lease.mapping, Tenure())
+            if tenure.belongs_to(lease):
+                self._tenures[lease.mapping] = Tenure(epoch=tenure.epoch)
+
+    def leases(self) -> Sequence[Lease]:
+        """See `Store.leases`."""
+        with self._lock:
+            return tuple(
+                Lease(mapping=mapping, owner=each.owner, epoch=each.epoch, expires_at=each.expires_at)
+                for mapping, each in sorted(self._tenures.items())
+                if each.owner is not None and each.expires_at is not None
+            )
+
+    def commit(self, lease: Lease, commit: Commit) -> None:
+        """See `Store.commit`."""
+        require_fit(lease, commit)
+        with self._lock:
+            self._require(lease)
+            self._runs[commit.run.run_id] = commit.run
+            if commit.checkpoint is not None:
+                self._checkpoints[lease.mapping] = commit.checkpoint
+            known = self._fingerprints.setdefault(lease.mapping, {})
+            known.update(commit.fingerprints)
+            for each in commit.forget:
+                known.pop(each, None)
+            self._store(commit.dead_letters)
+            self._remove(n for n in commit.resolved if self._mapping_of(n) == lease.mapping)
+
+    def checkpoint(self, mapping: str) -> Checkpoint | None:
+        """See `Store.checkpoint`."""
+        with self._lock:
+            return self._checkpoints.get(mapping)
+
+    def checkpoints(self) -> Sequence[Checkpoint]:
+        """See `Store.checkpoints`."""
+        with self._lock:
+            return tuple(each for _, each in sorted(self._checkpoints.items()))
+
+    def reset(self, lease: Lease, *, fingerprints: bool) -> None:
+        """See `Store.reset`."""
+        with self._lock:
+            self._require(lease)
+            self._checkpoints.pop(lease.mapping, None)
+            if fingerprints:
+                self._fingerprints.pop(lease.mapping, None)
+
+    def fingerprints(self, mapping: str, ids: Sequence[str]) -> Mapping[str, Fingerprint]:
+        """See `Store.fingerprints`."""
+        with self._lock:
+            known = self._fingerprints.get(mapping, {})
+            return {each: known[each] for each in ids if each in known}
+
+    def runs(self, mapping: str | None = None, limit: int = 20) -> Sequence[RunReport]:
+        """See `Store.runs`."""
+        with self._lock:
+            newest_last = sorted(self._runs.values(), key=lambda run: run.started_at)
+        chosen = (run for run in reversed(newest_last) if mapping in (None, run.mapping))
+        return tuple(chosen)[:limit]
+
+    def dead_letters(
+        self, mapping: str | None = None, *, numbers: Sequence[int] | None = None, limit: int | None = None
+    ) -> Sequence[DeadLetter]:
+        """See `Store.dead_letters`."""
+        with self._lock:
+            chosen = [
+                letter
+                for number, letter in self._dead_letters.items()
+                if mapping in (None, letter.mapping) and (numbers is None or number in numbers)
+            ]
+        return tuple(chosen[:limit])
+
+    def dead_letter_counts(self) -> Mapping[str, int]:
+        """See `Store.dead_letter_counts`."""
+        with self._lock:
+            return dict(Counter(letter.mapping for letter in self._dead_letters.values()))
+
+    def discard(self, numbers: Sequence[int]) -> int:
+        """See `Store.discard`."""
+        with self._lock:
+            return self._remove(numbers)
+
+    def last_fire(self, mapping: str, schedule: str) -> datetime | None:
+        """See `Store.last_fire`."""
+        with self._lock:
+            return self._fires.get((mapping, schedule))
+
+    def record_fire(self, mapping: str, schedule: str, at: datetime) -> None:
+        """See `Store.record_fire`."""
+        with self._lock:
+            self._fires[mapping, schedule] = at
+
+    def close(self) -> None:
+        """See `Store.close`."""
+
+    def _require(self, lease: Lease) -> Tenure:
+        tenure = self._tenures.get(lease.mapping, Tenure())
+        if not tenure.belongs_to(lease):
+            raise lost(lease)
+        return tenure
+
+    def _store(self, letters: Iterable[DeadLetter]) -> None:
+        for letter in letters:
+            self._last_number += 1
+            self._dead_letters[self._last_number] = replace(letter, number=self._last_number)
+
+    def _mapping_of(self, number: int) -> str | None:
+        letter = self._dead_letters.get(number)
+        return None if letter is None else letter.mapping
+
+    def _remove(self, numbers: Iterable[int]) -> int:
+        return sum(self._dead_letters.pop(number, None) is not None for number in list(numbers))

@@ -1,0 +1,190 @@
+"""The store in SQLite, PostgreSQL, MySQL or MariaDB. A method is a transaction (`acquire`: two).
+
+Which statements run, in which order. How they are spoken is in `tables`, how values look in `rows`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Final, TypeVar
+
+from sqlalchemy import Connection, delete, func, select
+
+from syncer.core.model import Checkpoint, DeadLetter, Lease, RunReport
+from syncer.state import leases, rows, tables
+from syncer.state.base import Commit, Fingerprint, require_fit
+from syncer.state.database import Database
+
+#: values in one IN list; SQLite before 3.32 takes 999 variables
+_AT_ONCE: Final = 500
+
+T = TypeVar("T")
+
+
+class SqlStore:
+    """A `Store` over any of the databases above. Safe for several threads, processes and hosts."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def __repr__(self) -> str:
+        return f"SqlStore({self._database.place})"
+
+    def acquire(self, mapping: str, owner: str, now: datetime, ttl: timedelta) -> Lease:
+        """See `Store.acquire`."""
+        self._database.write(lambda connection: leases.prepare(connection, mapping))
+        return self._database.write(lambda connection: leases.take(connection, mapping, owner, now, ttl))
+
+    def renew(self, lease: Lease, now: datetime, ttl: timedelta) -> Lease:
+        """See `Store.renew`."""
+        return self._database.write(lambda connection: leases.prolong(connection, lease, now, ttl))
+
+    def release(self, lease: Lease) -> None:
+        """See `Store.release`."""
+        self._database.write(lambda connection: leases.give_back(connection, lease))
+
+    def leases(self) -> Sequence[Lease]:
+        """See `Store.leases`."""
+        return self._database.read(leases.held)
+
+    def commit(self, lease: Lease, commit: Commit) -> None:
+        """See `Store.commit`."""
+        require_fit(lease, commit)
+        self._database.write(lambda connection: _record(connection, lease, commit))
+
+    def checkpoint(self, mapping: str) -> Checkpoint | None:
+        """See `Store.checkpoint`."""
+        query = select(tables.checkpoints).where(tables.checkpoints.c.mapping == mapping)
+        found = self._database.read(lambda connection: connection.execute(query).mappings().one_or_none())
+        return None if found is None else rows.checkpoint_of(found)
+
+    def checkpoints(self) -> Sequence[Checkpoint]:
+        """See `Store.checkpoints`."""
+        query = select(tables.checkpoints)
+        found = self._database.read(lambda connection: connection.execute(query).mappings().all())
+        return tuple(sorted(map(rows.checkpoint_of, found), key=lambda checkpoint: checkpoint.mapping))
+
+    def reset(self, lease: Lease, *, fingerprints: bool) -> None:
+        """See `Store.reset`."""
+        forgotten = (tables.checkpoints, tables.fingerprints) if fingerprints else (tables.checkpoints,)
+
+        def work(connection: Connection) -> None:
+            leases.require(connection, lease)
+            for table in forgotten:
+                connection.execute(delete(table).where(table.c.mapping == lease.mapping))
+
+        self._database.write(work)
+
+    def fingerprints(self, mapping: str, ids: Sequence[str]) -> Mapping[str, Fingerprint]:
+        """See `Store.fingerprints`."""
+        by_key = {rows.object_key(id): id for id in ids}
+        if not by_key:
+            return {}
+        table = tables.fingerprints
+
+        def work(connection: Connection) -> dict[str, Fingerprint]:
+            known = {}
+            for keys in _portions(by_key):
+                query = select(table.c.object, table.c.digest, table.c.sent_at)
+                query = query.where(table.c.mapping == mapping, table.c.object.in_(keys))
+                for key, digest, sent_at in connection.execute(query):
+                    known[by_key[key]] = Fingerprint(digest=digest, sent_at=sent_at)
+            return known
+
+        return self._database.read(work)
+
+    def runs(self, mapping: str | None = None, limit: int = 20) -> Sequence[RunReport]:
+        """See `Store.runs`."""
+        table = tables.runs
+        query = select(table).order_by(table.c.started_at.desc(), table.c.number.desc()).limit(limit)
+        if mapping is not None:
+            query = query.where(table.c.mapping == mapping)
+        found = self._database.read(lambda connection: connection.execute(query).mappings().all())
+        return tuple(map(rows.run_of, found))
+
+    def dead_letters(
+        self, mapping: str | None = None, *, numbers: Sequence[int] | None = None, limit: int | None = None
+    ) -> Sequence[DeadLetter]:
+        """See `Store.dead_letters`."""
+        table = tables.dead_letters
+        query = select(table).order_by(table.c.number).limit(limit)
+        if mapping is not None:
+            query = query.where(table.c.mapping == mapping)
+        queries = [query]
+        if numbers is not None:
+            queries = [query.where(table.c.number.in_(some)) for some in _portions(sorted(set(numbers)))]
+
+        def work(connection: Connection) -> list[DeadLetter]:
+            return [rows.dead_letter_of(row) for each in queries for row in connection.execute(each).mappings()]
+
+        return tuple(self._database.read(work)[:limit])
+
+    def dead_letter_counts(self) -> Mapping[str, int]:
+        """See `Store.dead_letter_counts`."""
+        table = tables.dead_letters
+        query = select(table.c.mapping, func.count().label("letters")).group_by(table.c.mapping)
+        found = self._database.read(lambda connection: connection.execute(query).all())
+        return {row.mapping: row.letters for row in found}
+
+    def discard(self, numbers: Sequence[int]) -> int:
+        """See `Store.discard`."""
+        return self._database.write(lambda connection: _remove(connection, numbers))
+
+    def last_fire(self, mapping: str, schedule: str) -> datetime | None:
+        """See `Store.last_fire`."""
+        table = tables.fires
+        query = select(table.c.fired_at).where(table.c.mapping == mapping, table.c.schedule == schedule)
+        return self._database.read(lambda connection: connection.execute(query).scalar_one_or_none())
+
+    def record_fire(self, mapping: str, schedule: str, at: datetime) -> None:
+        """See `Store.record_fire`."""
+        statement = tables.upsert(self._database.dialect, tables.fires)
+        row = {"mapping": mapping, "schedule": schedule, "fired_at": at}
+        self._database.write(lambda connection: connection.execute(statement, row))
+
+    def close(self) -> None:
+        """See `Store.close`."""
+        self._database.close()
+
+
+def _record(connection: Connection, lease: Lease, commit: Commit) -> None:
+    """Everything in a commit. The lease comes first: its row stays locked, nobody takes over in between."""
+    leases.require(connection, lease)
+    dialect = connection.dialect
+    connection.execute(tables.upsert(dialect, tables.runs, "run_id"), rows.run_row(commit.run))
+    if commit.checkpoint is not None:
+        connection.execute(tables.upsert(dialect, tables.checkpoints), rows.checkpoint_row(commit.checkpoint))
+    if commit.fingerprints:
+        accepted = [rows.fingerprint_row(lease.mapping, *item) for item in commit.fingerprints.items()]
+        connection.execute(tables.upsert(dialect, tables.fingerprints), accepted)
+    _forget(connection, lease.mapping, commit.forget)
+    if commit.dead_letters:
+        letters = [rows.dead_letter_row(letter) for letter in commit.dead_letters]
+        connection.execute(tables.dead_letters.insert(), letters)
+    _remove(connection, commit.resolved, lease.mapping)
+
+
+def _forget(connection: Connection, mapping: str, ids: Iterable[str]) -> None:
+    table = tables.fingerprints
+    for keys in _portions(map(rows.object_key, ids)):
+        connection.execute(delete(table).where(table.c.mapping == mapping, table.c.object.in_(keys)))
+
+
+def _remove(connection: Connection, numbers: Iterable[int], mapping: str | None = None) -> int:
+    """Delete dead letters, of one mapping or of all; returns how many there were."""
+    table = tables.dead_letters
+    removed = 0
+    for some in _portions(numbers):
+        statement = delete(table).where(table.c.number.in_(some))
+        if mapping is not None:
+            statement = statement.where(table.c.mapping == mapping)
+        removed += connection.execute(statement).rowcount
+    return removed
+
+
+def _portions(values: Iterable[T]) -> Iterator[list[T]]:
+    rest = iter(values)
+    while some := list(islice(rest, _AT_ONCE)):
+        yield some

@@ -1,0 +1,83 @@
+"""Fixtures every kind of test shares: real databases, and where the datasets are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import servers
+
+HERE = Path(__file__).parent
+
+
+def _started(start: Callable[[Path], servers.Server], folder: Path) -> servers.Server:
+    try:
+        return start(folder)
+    except servers.NoServer as missing:
+        if os.environ.get("SYNCER_REQUIRE_DATABASES") == "1":
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Server]:
+    """One PostgreSQL server for the whole test run."""
+    server = _started(servers.start_postgres, tmp_path_factory.mktemp("postgres"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def mariadb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Server]:
+    """One MariaDB server for the whole test run."""
+    server = _started(servers.start_mariadb, tmp_path_factory.mktemp("mariadb"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: servers.Server) -> Iterator[str]:
+    """SQLAlchemy URL of an empty PostgreSQL database of this test's own."""
+    url = servers.new_postgres_database(postgres_server)
+    yield url
+    servers.drop_postgres_database(postgres_server, url)
+
+
+@pytest.fixture
+def mariadb_url(mariadb_server: servers.Server) -> Iterator[str]:
+    """SQLAlchemy URL of an empty MariaDB database of this test's own."""
+    url = servers.new_mariadb_database(mariadb_server)
+    yield url
+    servers.drop_mariadb_database(mariadb_server, url)
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """SQLAlchemy URL of a SQLite file of this test's own, empty until something is executed on it."""
+    return f"sqlite:///{tmp_path / 'source.db'}"
+
+
+@pytest.fixture
+def execute_sql() -> Callable[[str, str], None]:
+    """Executes SQL text of any number of statements on a URL: `execute_sql(url, sql)`."""
+    return servers.execute_sql
+
+
+@pytest.fixture
+def zoo() -> Path:
+    """Folder of the types zoo: every type of every engine at its extremes."""
+    return HERE / "datasets" / "types-zoo"
+
+
+@pytest.fixture
+def datasets() -> Path:
+    """Folder of others' datasets (chinook, pagila, sakila), which are not part of the project."""
+    told = os.environ.get("SYNCER_DATASETS")
+    place = Path(told) if told else HERE.parent.parent / "shared" / "datasets"
+    if not place.is_dir():
+        pytest.skip(
+            "no datasets here: set SYNCER_DATASETS to the folder that holds chinook, pagila and sakila"
+        )
+    return place

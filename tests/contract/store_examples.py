@@ -1,0 +1,86 @@
+"""Values the store tests share: hosts, rooms and reviews, with every field filled. No fixtures, no assertions."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from syncer.core.model import (
+    Checkpoint,
+    Counts,
+    DeadLetter,
+    Kind,
+    Mode,
+    Outcome,
+    Rejection,
+    RunReport,
+    Watermark,
+)
+from syncer.state import Fingerprint
+
+NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+
+#: text that some database cannot keep, cuts, folds or changes by itself
+AWKWARD = (
+    "",
+    " ",
+    "Zürich ",
+    "nul \x00 inside",
+    "half \ud83d of a pair",
+    "🏨 hôtel 東京",
+    "back\\slash \\u0000 \\\\",
+    "'quote\" %s %(x)s :name ? ;--",
+    "line\r\nline\u2028end",
+    "long " * 20_000,
+)
+
+
+def run(mapping: str = "rooms", run_id: str = "run-1", started_at: datetime = NOON, **changes: object) -> RunReport:
+    """A run that has begun."""
+    fields: dict[str, object] = {"mode": Mode.INCREMENTAL, "outcome": None, "trigger": "cli", **changes}
+    return RunReport(
+        run_id=run_id,
+        mapping=mapping,
+        collection=mapping,
+        started_at=started_at,
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+def finished_run(mapping: str = "rooms", run_id: str = "run-1") -> RunReport:
+    """A run with every field filled and every count different."""
+    counts = Counts(
+        read=10, sent=1, unchanged=2, rejected=3, skipped=4, deleted=5, retried=6, requests=7, bytes=2**40,
+        non_finite=8,
+    )  # fmt: skip
+    return run(
+        mapping,
+        run_id,
+        outcome=Outcome.PARTIAL,
+        finished_at=NOON + MINUTE,
+        counts=counts,
+        watermark=Watermark(kind=Kind.INSTANT, text="2026-03-01 11:59:59.999999+00"),
+        error="three objects were refused",
+        hint="look at the dead letters",
+        exit_code=3,
+    )
+
+
+def checkpoint(mapping: str = "rooms", text: str = "2026-03-01 11:59:59.999999") -> Checkpoint:
+    """A checkpoint with a timestamp watermark."""
+    mark = Watermark(kind=Kind.TIMESTAMP, text=text)
+    return Checkpoint(mapping=mapping, digest="d" * 32, watermark=mark, updated_at=NOON)
+
+
+def dead_letter(mapping: str = "rooms", id: str | None = "42", *, text: str = "a value is too large") -> DeadLetter:
+    """A dead letter with every field filled."""
+    rejection = Rejection(
+        code="VALUE_TOO_LARGE", reason=text, row=7, id=id, key='["i:42"]', properties=b'{"name":"\x00\xff"}',
+        status=400, response=text,
+    )  # fmt: skip
+    return DeadLetter(mapping=mapping, collection=mapping, run_id="run-1", created_at=NOON, rejection=rejection)
+
+
+def fingerprint(digest: bytes = b"\x00" * 15 + b"\xff", sent_at: datetime = NOON) -> Fingerprint:
+    """What is remembered of an accepted object."""
+    return Fingerprint(digest=digest, sent_at=sent_at)

@@ -1,0 +1,596 @@
+"""What every store promises (`syncer.state.base.Store`), asked of each of them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from contract.store_examples import (
+    AWKWARD,
+    MINUTE,
+    NOON,
+    checkpoint,
+    dead_letter,
+    fingerprint,
+    finished_run,
+    run,
+)
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from syncer.core.model import Kind, Lease, Watermark
+from syncer.errors import LeaseHeld, LeaseLost, StateError
+from syncer.state import Commit, MemoryStore, Store, current_owner, export_state, open_store
+
+PROJECT = Path(__file__).parents[2]
+
+few = settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres", "mariadb"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """An empty store of each kind."""
+    match request.param:
+        case "memory":
+            opened: Store = MemoryStore()
+        case "sqlite":
+            opened = open_store(f"sqlite:///{tmp_path / 'syncer.db'}")
+        case name:
+            opened = open_store(request.getfixturevalue(f"{name}_url"))
+    yield opened
+    opened.close()
+
+
+def leased(store: Store, mapping: str = "rooms", owner: str = "a", now: datetime = NOON) -> Lease:
+    """The mapping's lease for a minute."""
+    return store.acquire(mapping, owner, now, MINUTE)
+
+
+def everything(store: Store) -> tuple[object, ...]:
+    """All a store tells, to see that nothing was written."""
+    return (
+        store.leases(),
+        store.checkpoints(),
+        store.runs(limit=1000),
+        store.dead_letters(),
+        store.fingerprints("rooms", ["1", "2", "3"]),
+    )
+
+
+FULL = Commit(
+    run=finished_run(),
+    checkpoint=checkpoint(),
+    dead_letters=[dead_letter(id="1"), dead_letter(id="2")],
+    fingerprints={"1": fingerprint(b"one"), "2": fingerprint(b"two", NOON + MINUTE)},
+)
+
+
+class TestEmpty:
+    def test_a_new_store_knows_nothing(self, store: Store) -> None:
+        """A new store answers every question with nothing, never with an error."""
+        assert store.checkpoint("rooms") is None
+        assert everything(store) == ((), (), (), (), {})
+        assert store.dead_letter_counts() == {}
+        assert store.last_fire("rooms", "0 * * * *") is None
+        assert store.discard([1, 2]) == 0
+        assert store.fingerprints("rooms", []) == {}
+
+    def test_close_twice(self, store: Store) -> None:
+        """Closing a store again does nothing."""
+        store.close()
+        store.close()
+
+
+class TestLeases:
+    def test_first_lease(self, store: Store) -> None:
+        """The first lease has epoch 1 and ends after its time to live."""
+        expected = Lease(mapping="rooms", owner="a", epoch=1, expires_at=NOON + MINUTE)
+        assert expected == leased(store)
+        assert (expected,) == store.leases()
+
+    def test_held(self, store: Store) -> None:
+        """A lease that is held is refused; the error names process, host, since when, and when it runs out."""
+        owner = current_owner()
+        leased(store, owner=owner)
+        before = store.leases()
+        with pytest.raises(LeaseHeld) as refused:
+            leased(store, owner="b", now=NOON + timedelta(seconds=18))
+        told = json.loads(owner)
+        assert f"process {told['pid']} on {told['host']} since 2026-03-01 12:00:00 UTC" in str(refused.value)
+        assert "in 42 s" in str(refused.value.hint)
+        assert before == store.leases()
+
+    def test_two_runs_of_one_process(self, store: Store) -> None:
+        """Two owners of the same process exclude each other."""
+        leased(store, owner=current_owner())
+        with pytest.raises(LeaseHeld):
+            leased(store, owner=current_owner())
+
+    def test_leases_are_per_mapping(self, store: Store) -> None:
+        """Different mappings run at the same time; leases are listed by mapping name."""
+        leased(store, "rooms", "a")
+        leased(store, "hosts", "b")
+        assert [lease.mapping for lease in store.leases()] == ["hosts", "rooms"]
+
+    @pytest.mark.parametrize(
+        ("first", "second"), [("rooms", "Rooms"), ("rooms", "rooms "), ("rooms", "röoms"), ("a\\", "a")]
+    )
+    def test_names_are_exact(self, store: Store, first: str, second: str) -> None:
+        """Names that a database's collation takes for equal are different mappings."""
+        lease = leased(store, first)
+        store.commit(lease, Commit(run=run(first), checkpoint=checkpoint(first), fingerprints={"1": fingerprint()}))
+        assert leased(store, second, "b").epoch == 1
+        assert store.checkpoint(second) is None
+        assert store.fingerprints(second, ["1"]) == {}
+        assert store.runs(second) == ()
+        assert {first, second} == {each.mapping for each in store.leases()}
+
+    @pytest.mark.parametrize(("after", "granted"), [(59.999999, False), (60, True), (3600, True)])
+    def test_expiry(self, store: Store, after: float, granted: bool) -> None:
+        """A lease of 60 s is free for others from the 60th second on."""
+        leased(store)
+        later = NOON + timedelta(seconds=after)
+        if granted:
+            assert leased(store, owner="b", now=later).epoch == 2
+        else:
+            with pytest.raises(LeaseHeld):
+                leased(store, owner="b", now=later)
+
+    def test_same_owner_again(self, store: Store) -> None:
+        """The owner itself may take its lease again, with the next epoch; the older one is lost."""
+        first = leased(store)
+        assert leased(store).epoch == 2
+        with pytest.raises(LeaseLost):
+            store.renew(first, NOON, MINUTE)
+
+    def test_epochs_survive_release(self, store: Store) -> None:
+        """Epochs grow with every holder, also after the lease was given back."""
+        epochs = []
+        for owner in "abc":
+            lease = leased(store, owner=owner)
+            store.release(lease)
+            assert store.leases() == ()
+            epochs.append(lease.epoch)
+        assert epochs == [1, 2, 3]
+
+    def test_killed_owner(self, store: Store) -> None:
+        """The lease of a process that was killed is taken over at once."""
+        code = "from syncer.state import current_owner; print(current_owner())"
+        gone = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+        leased(store, owner=gone.stdout.strip())
+        assert leased(store, owner="b").epoch == 2
+
+    def test_renew(self, store: Store) -> None:
+        """Renewing moves the end of a lease and nothing else."""
+        lease = leased(store)
+        renewed = store.renew(lease, NOON + MINUTE / 2, MINUTE)
+        assert replace(lease, expires_at=NOON + 1.5 * MINUTE) == renewed
+        assert (renewed,) == store.leases()
+        with pytest.raises(LeaseHeld):
+            leased(store, owner="b", now=NOON + MINUTE)
+
+    def test_expired_is_not_lost(self, store: Store) -> None:
+        """An expired lease that nobody took is listed, can be renewed, and can commit."""
+        lease = leased(store)
+        assert (lease,) == store.leases()
+        store.commit(lease, FULL)
+        late = store.renew(lease, NOON + 10 * MINUTE, MINUTE)
+        assert late.expires_at == NOON + 11 * MINUTE
+
+    def test_release_of_a_lost_lease(self, store: Store) -> None:
+        """Giving back a lease that another one holds by now does nothing."""
+        lost = leased(store)
+        current = leased(store, owner="b", now=NOON + MINUTE)
+        store.release(lost)
+        store.release(replace(lost, mapping="never seen"))
+        assert (current,) == store.leases()
+
+    def test_threads_racing(self, store: Store) -> None:
+        """Of sixteen threads that want a lease at once, one gets it."""
+
+        def attempt(number: int) -> int:
+            try:
+                return leased(store, owner=f"thread {number}").epoch
+            except LeaseHeld:
+                return 0
+
+        with ThreadPoolExecutor(16) as pool:
+            assert sorted(pool.map(attempt, range(16))) == [0] * 15 + [1]
+
+
+def lose_by_expiry(store: Store, lease: Lease) -> None:
+    """Another owner takes over."""
+    leased(store, lease.mapping, "b", lease.expires_at)
+
+
+def lose_by_release(store: Store, lease: Lease) -> None:
+    """It is given back."""
+    store.release(lease)
+
+
+class TestFencing:
+    @pytest.mark.parametrize("lose", [lose_by_expiry, lose_by_release])
+    def test_lost_lease_writes_nothing(self, store: Store, lose: object) -> None:
+        """Nothing of a commit, a reset or a renewal is written when the lease is lost."""
+        lease = leased(store)
+        store.commit(lease, FULL)
+        lose(store, lease)  # type: ignore[operator]
+        before = everything(store)
+        later = Commit(
+            run=run(run_id="run-2"),
+            checkpoint=checkpoint(text="2027"),
+            dead_letters=[dead_letter()],
+            fingerprints={"1": fingerprint(b"new"), "3": fingerprint()},
+            forget=["2"],
+            resolved=[letter.number for letter in store.dead_letters()],
+        )
+        with pytest.raises(LeaseLost, match="rooms"):
+            store.commit(lease, later)
+        with pytest.raises(LeaseLost):
+            store.reset(lease, fingerprints=True)
+        with pytest.raises(LeaseLost):
+            store.renew(lease, NOON, MINUTE)
+        assert before == everything(store)
+
+    def test_lease_never_given(self, store: Store) -> None:
+        """A lease this store never gave is a lost lease."""
+        with pytest.raises(LeaseLost):
+            store.commit(Lease(mapping="rooms", owner="a", epoch=1, expires_at=NOON), FULL)
+        assert everything(store) == ((), (), (), (), {})
+
+    @pytest.mark.parametrize(
+        "stray",
+        [
+            Commit(run=run("hosts")),
+            Commit(run=run(), checkpoint=checkpoint("hosts")),
+            Commit(run=run(), dead_letters=[dead_letter("hosts")]),
+        ],
+    )
+    def test_one_mapping_per_lease(self, store: Store, stray: Commit) -> None:
+        """A commit under the lease of rooms cannot touch hosts."""
+        lease = leased(store)
+        before = everything(store)
+        with pytest.raises(ValueError, match="hosts"):
+            store.commit(lease, stray)
+        assert before == everything(store)
+
+    def test_a_commit_that_fails_writes_nothing(self, store: Store) -> None:
+        """When the last part of a commit cannot be stored, its first parts are not stored either."""
+        if isinstance(store, MemoryStore):
+            pytest.skip("memory stores whatever it is given")
+        lease = leased(store)
+        impossible = replace(dead_letter(), rejection=replace(dead_letter().rejection, code=None))  # type: ignore[arg-type]
+        before = everything(store)
+        with pytest.raises(StateError):
+            store.commit(lease, replace(FULL, dead_letters=[impossible]))
+        assert before == everything(store)
+
+
+class TestCommits:
+    def test_everything_together(self, store: Store) -> None:
+        """A commit's run, checkpoint, dead letters and fingerprints come back as they were given."""
+        store.commit(leased(store), FULL)
+        assert FULL.checkpoint == store.checkpoint("rooms")
+        assert (FULL.checkpoint,) == store.checkpoints()
+        assert (FULL.run,) == store.runs()
+        assert FULL.fingerprints == store.fingerprints("rooms", ["2", "3", "1", "1"])
+        found = store.dead_letters()
+        assert list(FULL.dead_letters) == [replace(letter, number=0) for letter in found]
+        assert 0 < found[0].number < found[1].number
+
+    def test_checkpoint_stays(self, store: Store) -> None:
+        """A commit without a checkpoint leaves the saved one as it is."""
+        lease = leased(store)
+        store.commit(lease, FULL)
+        store.commit(lease, Commit(run=run(run_id="run-2")))
+        assert FULL.checkpoint == store.checkpoint("rooms")
+
+    def test_checkpoint_is_replaced(self, store: Store) -> None:
+        """A later checkpoint replaces the earlier one, also by one without a watermark."""
+        lease = leased(store)
+        store.commit(lease, FULL)
+        bare = replace(checkpoint(), watermark=None, digest="other", updated_at=NOON + MINUTE)
+        store.commit(lease, Commit(run=run(), checkpoint=bare))
+        assert (bare,) == store.checkpoints()
+
+    def test_checkpoints_by_name(self, store: Store) -> None:
+        """Checkpoints are listed by mapping name."""
+        for mapping in ("rooms", "Hosts", "hosts", "cities"):
+            store.commit(leased(store, mapping), Commit(run=run(mapping, mapping), checkpoint=checkpoint(mapping)))
+        assert [each.mapping for each in store.checkpoints()] == ["Hosts", "cities", "hosts", "rooms"]
+
+    @pytest.mark.parametrize("kind", list(Kind))
+    def test_watermark_kinds(self, store: Store, kind: Kind) -> None:
+        """A watermark of every kind comes back with its kind."""
+        mark = Watermark(kind=kind, text="000123.4500")
+        store.commit(leased(store), Commit(run=run(), checkpoint=replace(checkpoint(), watermark=mark)))
+        found = store.checkpoint("rooms")
+        assert found is not None
+        assert mark == found.watermark
+
+    @pytest.mark.parametrize("text", AWKWARD, ids=range(len(AWKWARD)))
+    def test_awkward_text(self, store: Store, text: str) -> None:
+        """Text of any characters and length comes back unchanged from every field."""
+        letter = dead_letter(id=text, text=text)
+        report = replace(finished_run(), error=text, hint=text, collection=text)
+        commit = Commit(
+            run=report,
+            checkpoint=checkpoint(text=text),
+            dead_letters=[letter],
+            fingerprints={text: fingerprint(), text + "x": fingerprint(b"x")},
+        )
+        store.commit(leased(store), commit)
+        assert checkpoint(text=text) == store.checkpoint("rooms")
+        assert (report,) == store.runs()
+        assert [letter] == [replace(each, number=0) for each in store.dead_letters()]
+        assert commit.fingerprints == store.fingerprints("rooms", [text, text + "x"])
+
+    @few
+    @given(text=st.text(st.characters(), max_size=50))
+    def test_any_text(self, store: Store, text: str) -> None:
+        """The text of a watermark is kept to the letter."""
+        store.commit(leased(store), Commit(run=run(), checkpoint=checkpoint(text=text)))
+        assert checkpoint(text=text) == store.checkpoint("rooms")
+
+    @few
+    @given(
+        at=st.datetimes(
+            min_value=datetime(1, 1, 2),
+            max_value=datetime(9999, 12, 30),
+            timezones=st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=45)), timezone(-timedelta(hours=11))]),
+        )
+    )
+    def test_any_instant(self, store: Store, at: datetime) -> None:
+        """Instants keep their microseconds, whatever the zone they are given in."""
+        store.record_fire("rooms", "0 * * * *", at)
+        found = store.last_fire("rooms", "0 * * * *")
+        assert found is not None
+        assert at == found
+        assert timedelta(0) == found.utcoffset() or isinstance(store, MemoryStore)
+
+    def test_resolved(self, store: Store) -> None:
+        """Dead letters that a run resolved are removed; those of other mappings stay."""
+        lease, other = leased(store), leased(store, "hosts")
+        store.commit(lease, replace(FULL, run=run()))
+        store.commit(other, Commit(run=run("hosts", "run-2"), dead_letters=[dead_letter("hosts")]))
+        first, second, third = (letter.number for letter in store.dead_letters())
+        store.commit(lease, Commit(run=run(), resolved=[first, third, 999_999]))
+        assert [second, third] == [letter.number for letter in store.dead_letters()]
+
+
+class TestFingerprints:
+    def test_replaced(self, store: Store) -> None:
+        """A later fingerprint of the same id replaces the earlier one."""
+        lease = leased(store)
+        store.commit(lease, FULL)
+        newer = fingerprint(b"newer", NOON + 5 * MINUTE)
+        store.commit(lease, Commit(run=run(), fingerprints={"1": newer}))
+        assert {"1": newer, "2": FULL.fingerprints["2"]} == store.fingerprints("rooms", ["1", "2"])
+
+    def test_forget(self, store: Store) -> None:
+        """Forgotten ids are unknown, also when the same commit brings their fingerprint."""
+        lease = leased(store)
+        store.commit(lease, FULL)
+        store.commit(lease, Commit(run=run(), fingerprints={"3": fingerprint()}, forget=["1", "3", "never seen"]))
+        assert list(store.fingerprints("rooms", ["1", "2", "3"])) == ["2"]
+
+    def test_thousands(self, store: Store) -> None:
+        """Thousands of fingerprints are committed, looked up and forgotten together."""
+        lease = leased(store)
+        known = {f"room-{number}": fingerprint(number.to_bytes(16, "big")) for number in range(3000)}
+        store.commit(lease, Commit(run=run(), fingerprints=known))
+        asked = [f"room-{number}" for number in range(1500, 4500)]
+        expected = {id: known[id] for id in asked if id in known}
+        assert len(expected) == 1500
+        assert expected == store.fingerprints("rooms", asked)
+        store.commit(lease, Commit(run=run(), forget=asked))
+        assert store.fingerprints("rooms", asked) == {}
+        assert len(store.fingerprints("rooms", list(known))) == 1500
+
+    def test_per_mapping(self, store: Store) -> None:
+        """The same id in two mappings has two fingerprints."""
+        for mapping in ("rooms", "hosts"):
+            mine = {"1": fingerprint(mapping.encode())}
+            store.commit(leased(store, mapping), Commit(run=run(mapping, mapping), fingerprints=mine))
+        assert {"1": fingerprint(b"hosts")} == store.fingerprints("hosts", ["1"])
+        assert {"1": fingerprint(b"rooms")} == store.fingerprints("rooms", ["1"])
+
+    def test_ids_are_exact(self, store: Store) -> None:
+        """Ids that a collation takes for equal are different objects."""
+        ids = ["a", "A", "a ", " a", "á", "a\x00"]
+        known = {id: fingerprint(id.encode()) for id in ids}
+        store.commit(leased(store), Commit(run=run(), fingerprints=known))
+        assert known == store.fingerprints("rooms", ids)
+
+
+class TestReset:
+    @pytest.mark.parametrize("also", [False, True])
+    def test_reset(self, store: Store, also: bool) -> None:
+        """A reset forgets the checkpoint, fingerprints only when asked, and never runs or dead letters."""
+        lease = leased(store)
+        store.commit(lease, FULL)
+        other = {"1": fingerprint(b"host")}
+        store.commit(
+            leased(store, "hosts"),
+            Commit(run=run("hosts", "run-2"), checkpoint=checkpoint("hosts"), fingerprints=other),
+        )
+        store.reset(lease, fingerprints=also)
+        assert (checkpoint("hosts"),) == store.checkpoints()
+        assert ({} if also else FULL.fingerprints) == store.fingerprints("rooms", ["1", "2"])
+        assert other == store.fingerprints("hosts", ["1"])
+        assert len(store.dead_letters()) == 2
+        assert len(store.runs()) == 2
+
+
+class TestRuns:
+    def test_updated(self, store: Store) -> None:
+        """A run told again under the same id is updated in place, and appears once."""
+        lease = leased(store)
+        store.commit(lease, Commit(run=run()))
+        assert store.runs()[0].outcome is None
+        store.commit(lease, Commit(run=finished_run()))
+        assert (finished_run(),) == store.runs()
+
+    def test_order(self, store: Store) -> None:
+        """Runs come newest start first; of equal starts the one recorded last comes first."""
+        lease = leased(store)
+        for run_id, minute in [("b", 1), ("a", 3), ("d", 2), ("c", 2), ("z", 0)]:
+            store.commit(lease, Commit(run=run(run_id=run_id, started_at=NOON + minute * MINUTE)))
+        store.commit(lease, Commit(run=run(run_id="d", started_at=NOON + 2 * MINUTE)))
+        assert [report.run_id for report in store.runs()] == ["a", "c", "d", "b", "z"]
+        assert [report.run_id for report in store.runs(limit=2)] == ["a", "c"]
+
+    def test_of_one_mapping(self, store: Store) -> None:
+        """Runs can be asked for one mapping; twenty are shown unless told otherwise."""
+        rooms, hosts = leased(store), leased(store, "hosts")
+        for number in range(25):
+            store.commit(rooms, Commit(run=run(run_id=f"r{number}", started_at=NOON + number * MINUTE)))
+        store.commit(hosts, Commit(run=run("hosts", "h", NOON - MINUTE)))
+        assert len(store.runs()) == 20
+        assert [report.run_id for report in store.runs("hosts")] == ["h"]
+        assert len(store.runs("rooms", limit=100)) == 25
+        assert store.runs("cities") == ()
+
+
+class TestDeadLetters:
+    @pytest.fixture
+    def numbers(self, store: Store) -> list[int]:
+        """Numbers of six dead letters: four of rooms around two of hosts."""
+        rooms, hosts = leased(store), leased(store, "hosts")
+        store.commit(rooms, Commit(run=run(), dead_letters=[dead_letter(id="1"), dead_letter(id="2")]))
+        two = [dead_letter("hosts", id="3"), dead_letter("hosts", id="4")]
+        store.commit(hosts, Commit(run=run("hosts", "run-2"), dead_letters=two))
+        store.commit(rooms, Commit(run=run(), dead_letters=[dead_letter(id="5"), dead_letter(id=None)]))
+        return [letter.number for letter in store.dead_letters()]
+
+    def test_oldest_first(self, store: Store, numbers: list[int]) -> None:
+        """Dead letters are listed oldest first, under growing numbers."""
+        assert sorted(set(numbers)) == numbers
+        assert [letter.rejection.id for letter in store.dead_letters()] == ["1", "2", "3", "4", "5", None]
+
+    @pytest.mark.parametrize(
+        ("mapping", "places", "limit", "expected"),
+        [
+            ("rooms", None, None, [0, 1, 4, 5]),
+            ("hosts", None, 1, [2]),
+            ("cities", None, None, []),
+            (None, [4, 0, 0], None, [0, 4]),
+            (None, [5, 3, 1], 2, [1, 3]),
+            ("rooms", [1, 2, 4], None, [1, 4]),
+            (None, [], None, []),
+            (None, None, 3, [0, 1, 2]),
+        ],
+    )
+    def test_chosen(
+        self,
+        store: Store,
+        numbers: list[int],
+        mapping: str | None,
+        places: list[int] | None,
+        limit: int | None,
+        expected: list[int],
+    ) -> None:
+        """Dead letters can be chosen by mapping and by number, and limited; both choices apply."""
+        asked = None if places is None else [numbers[place] for place in places]
+        found = store.dead_letters(mapping, numbers=asked, limit=limit)
+        assert [numbers[place] for place in expected] == [letter.number for letter in found]
+
+    def test_many_numbers(self, store: Store, numbers: list[int]) -> None:
+        """Thousands of numbers may be asked for and discarded at once."""
+        asked = list(range(5000, 0, -1))
+        assert numbers == [letter.number for letter in store.dead_letters(numbers=asked)]
+        assert numbers[:4] == [letter.number for letter in store.dead_letters(numbers=asked, limit=4)]
+        assert store.discard(asked) == 6
+
+    def test_counts(self, store: Store, numbers: list[int]) -> None:
+        """Dead letters are counted per mapping; a mapping without any is left out."""
+        assert store.dead_letter_counts() == {"rooms": 4, "hosts": 2}
+        store.discard(numbers[2:4])
+        assert store.dead_letter_counts() == {"rooms": 4}
+
+    def test_discard(self, store: Store, numbers: list[int]) -> None:
+        """Discarding tells how many there were; repeated and unknown numbers do not count."""
+        assert store.discard([numbers[0], numbers[5], numbers[0], 999_999]) == 2
+        assert numbers[1:5] == [letter.number for letter in store.dead_letters()]
+        assert store.discard([]) == 0
+
+    def test_numbers_are_not_given_again(self, store: Store, numbers: list[int]) -> None:
+        """A new dead letter never gets the number of a discarded one."""
+        store.discard(numbers)
+        lease = leased(store, owner="b", now=NOON + MINUTE)
+        store.commit(lease, Commit(run=run(), dead_letters=[dead_letter()]))
+        assert store.dead_letters()[0].number > numbers[-1]
+
+    def test_least_filled(self, store: Store) -> None:
+        """A dead letter whose optional fields are empty comes back with them empty."""
+        bare = replace(dead_letter().rejection, id=None, key=None, properties=None, status=None, response=None)
+        store.commit(leased(store), Commit(run=run(), dead_letters=[replace(dead_letter(), rejection=bare)]))
+        assert bare == store.dead_letters()[0].rejection
+
+    def test_large_object(self, store: Store) -> None:
+        """An object of 3 MB of any bytes is kept whole."""
+        large = bytes(range(256)) * 12_000
+        rejection = replace(dead_letter().rejection, properties=large)
+        store.commit(leased(store), Commit(run=run(), dead_letters=[replace(dead_letter(), rejection=rejection)]))
+        assert large == store.dead_letters()[0].rejection.properties
+
+
+class TestFires:
+    def test_fires(self, store: Store) -> None:
+        """The last fire is remembered per mapping and schedule."""
+        store.record_fire("rooms", "0 * * * *", NOON)
+        store.record_fire("rooms", "0 2 * * *", NOON + MINUTE)
+        store.record_fire("hosts", "0 * * * *", NOON + 2 * MINUTE)
+        store.record_fire("rooms", "0 * * * *", NOON + 3 * MINUTE)
+        assert store.last_fire("rooms", "0 * * * *") == NOON + 3 * MINUTE
+        assert store.last_fire("rooms", "0 2 * * *") == NOON + MINUTE
+        assert store.last_fire("hosts", "0 * * * *") == NOON + 2 * MINUTE
+        assert store.last_fire("cities", "0 * * * *") is None
+
+
+class TestExport:
+    def test_export(self, store: Store) -> None:
+        """An export is JSON with every checkpoint and the number of dead letters, and none of their contents."""
+        store.commit(leased(store), FULL)
+        bare = replace(checkpoint("hosts"), watermark=None)
+        store.commit(leased(store, "hosts"), Commit(run=run("hosts", "run-2"), checkpoint=bare))
+        document = export_state(store)
+        rooms = {"kind": "timestamp", "text": "2026-03-01 11:59:59.999999"}
+        rest = {"digest": "d" * 32, "updated_at": "2026-03-01T12:00:00.123456+00:00"}
+        assert document == {
+            "checkpoints": [
+                {"mapping": "hosts", "watermark": None, **rest},
+                {"mapping": "rooms", "watermark": rooms, **rest},
+            ],
+            "dead_letters": {"rooms": 2},
+        }
+        assert document == json.loads(json.dumps(document))
+
+
+class TestThreads:
+    def test_commits_from_many_threads(self, store: Store) -> None:
+        """Mappings that commit from several threads at once do not disturb each other."""
+
+        def work(mapping: str) -> None:
+            lease = leased(store, mapping)
+            for number in range(10):
+                known = {f"{number}-{item}": fingerprint(mapping.encode()) for item in range(20)}
+                letters = [dead_letter(mapping)]
+                store.commit(lease, Commit(run=run(mapping, mapping), fingerprints=known, dead_letters=letters))
+
+        mappings = [f"rooms_{letter}" for letter in "abcdefgh"]
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(work, mappings))
+        assert dict.fromkeys(mappings, 10) == store.dead_letter_counts()
+        asked = [f"{number}-{item}" for number in range(10) for item in range(20)]
+        for mapping in mappings:
+            assert dict.fromkeys(asked, fingerprint(mapping.encode())) == store.fingerprints(mapping, asked)

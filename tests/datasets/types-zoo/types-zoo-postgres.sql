@@ -1,0 +1,24 @@
+-- written for this project, no third-party data.  psql -d zoo -f types-zoo-postgres.sql
+-- c_xml is text here: servers built without libxml have no xml type
+DROP TABLE IF EXISTS zoo, zoo_ck, "MixedCase Table", zoo_nopk, zoo_empty, zoo_wide; DROP TYPE IF EXISTS mood; DROP TYPE IF EXISTS addr;
+DROP DOMAIN IF EXISTS posint; CREATE TYPE mood AS ENUM ('sad','ok','happy'); CREATE TYPE addr AS (street text, n int); CREATE DOMAIN posint AS int CHECK (VALUE>0);
+CREATE TABLE zoo (id bigint PRIMARY KEY, note text,
+ c_smallint smallint, c_int int, c_bigint bigint, c_num numeric, c_num102 numeric(10,2), c_num3818 numeric(38,18), c_real real, c_double double precision, c_money money,
+ c_bool boolean, c_text text, c_char5 char(5), c_varchar varchar(50), c_bytea bytea, c_uuid uuid, c_date date, c_time time, c_timetz timetz, c_ts timestamp, c_tstz timestamptz, c_interval interval,
+ c_json json, c_jsonb jsonb, c_intarr int[], c_textarr text[], c_2d int[][], c_enum mood, c_domain posint, c_comp addr, c_inet inet, c_cidr cidr, c_mac macaddr, c_point point, c_tsrange tstzrange, c_int4range int4range, c_xml text, c_bit bit(8), c_tsv tsvector,
+ updated_at timestamptz NOT NULL DEFAULT now());
+SET timezone='UTC'; SET lc_monetary='C';
+INSERT INTO zoo VALUES
+(1,'ordinary',1,2,3,4.50,5.25,6.000000000000000007,1.5,2.5,'9.99',true,'text','ab','vc','\xdeadbeef','a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11','2024-02-29','13:14:15.123456','13:14:15+02','2024-02-29 13:14:15.123456','2024-02-29 13:14:15.123456+05:30','1 year 2 mons 3 days 04:05:06','{"b":1, "a":[1,2]}','{"b":1,"a":[1,2]}','{1,NULL,3}','{"a","b,c","d\"e",NULL}','{{1,2},{3,4}}','happy',7,ROW('Main st',5),'192.168.0.1/24','10.0.0.0/8','08:00:2b:01:02:03','(1.5,-2)','[2024-01-01,2024-02-01)','[1,5)','<a>x</a>',B'10101010','a fat cat','2024-01-01 00:00:00+00'),
+(2,'all null',NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,'2024-01-01 00:00:00+00'),
+(9007199254740993,'max ends, id > 2^53',32767,2147483647,9223372036854775807,123456789012345678901234567890.123456789,99999999.99,12345678901234567890.123456789012345678,3.4028235e38,1.7976931348623157e308,'92233720368547758.07',false,repeat('x',40000),'','','\x','ffffffff-ffff-ffff-ffff-ffffffffffff','9999-12-31','23:59:59.999999','23:59:59.999999-12','9999-12-31 23:59:59.999999','9999-12-31 23:59:59.999999+00','178000000 years','[]','{}','{}','{}','{}','sad',2147483647,ROW(NULL,NULL),'::1','::/0','ff:ff:ff:ff:ff:ff','(0,0)','empty','(,)','<r/>',B'11111111','','2024-01-01 00:00:00.000001+00'),
+(-1,'min ends and specials',-32768,-2147483648,-9223372036854775808,'NaN',-0.01,-0.000000000000000001,'-Infinity','NaN','-92233720368547758.08',false,E'line1\nline2\ttab "q" \\ back','é',E'\u00e9\u0301','\x00ff00','00000000-0000-0000-0000-000000000000','0001-01-01 BC','00:00','00:00+14','-infinity','infinity','-1 days +02:03:00','null','null','{-1}','{""}',NULL,'ok',1,NULL,'0.0.0.0','0.0.0.0/0',NULL,'(NaN,Infinity)','(,2024-01-01]',NULL,NULL,B'00000000',NULL,'2024-01-01 00:00:00.000001+00'),
+(5,'unicode, tz edges',0,0,0,0,0.10,0,0.1,0.1,'0',true,'日本語 😀 👨‍👩‍👧 Ω ‏עברית','😀','O''Brien','\x7b7d',NULL,'1970-01-01','12:00','12:00+00','2024-03-31 02:30:00','2024-11-03 01:30:00-05','0','"str"','{"k\u00e9y":"v","n":1e400,"big":12345678901234567890,"nested":{"a":{"b":[{"c":null}]}}}','{2147483647}','{"NULL"}',NULL,'ok',2,ROW('a"b,c',-1),NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,'2024-01-01 05:30:00+05:30');
+CREATE TABLE zoo_ck (tenant text, "orderNo" int, v text, updated_at timestamptz NOT NULL, PRIMARY KEY (tenant,"orderNo"));
+INSERT INTO zoo_ck SELECT 't'||(i%3), i/3, CASE WHEN i%7=0 THEN NULL ELSE 'v'||i END, timestamptz '2024-01-01 00:00+00' + make_interval(secs=>i/50) FROM generate_series(0,999) i;  -- 50 rows share each second
+INSERT INTO zoo_ck VALUES ('a:b',1,'colon in key','2024-02-01Z'),('a',-1,'neg','2024-02-01Z'),('',0,'empty key part','2024-02-01Z'),('ключ',1,'cyrillic key','2024-02-01Z');
+CREATE TABLE "MixedCase Table" ("Id" int PRIMARY KEY, "firstName" text, "Last Name" text, "order" int, "select" bool, "a.b" text, "$price" numeric, "naïve" text, "1st" int, "UPPER" text, "updatedAt" timestamp);
+INSERT INTO "MixedCase Table" VALUES (1,'Ann','Lee',3,true,'dot',1.10,'ï',1,'U','2024-01-01'),(2,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+CREATE TABLE zoo_nopk (k int, v text); INSERT INTO zoo_nopk VALUES (1,'a'),(1,'b'),(NULL,'null key'),(2,'c');
+CREATE TABLE zoo_empty (id int PRIMARY KEY, v text);
+DO $$ BEGIN EXECUTE 'CREATE TABLE zoo_wide (id int PRIMARY KEY,'||(SELECT string_agg('c'||i||' text',',') FROM generate_series(1,400) i)||')'; EXECUTE 'INSERT INTO zoo_wide SELECT 1,'||(SELECT string_agg(quote_literal(repeat('w',100)),',') FROM generate_series(1,400) i); END $$;

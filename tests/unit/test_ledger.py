@@ -1,0 +1,143 @@
+"""How far the watermark may go."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syncer.core.batch import Batcher
+from syncer.core.ledger import Ledger
+from syncer.core.model import Batch, Kind, Limits, SegmentObject, Watermark
+
+
+def room(row: int, identifier: str | None = None) -> SegmentObject:
+    """The object of one row."""
+    return SegmentObject(id=identifier or str(row), properties=b'{"name":"x"}', row=row, key="")
+
+
+def batch(number: int, *rows: int) -> Batch:
+    """A batch of these rows."""
+    return Batch(number=number, collection="rooms", objects=tuple(room(row) for row in rows))
+
+
+def mark(value: int) -> Watermark:
+    """An integer watermark."""
+    return Watermark(kind=Kind.INTEGER, text=str(value))
+
+
+def test_nothing_is_safe_before_anything_is_read() -> None:
+    """No chunk, no watermark."""
+    assert Ledger().safe() is None
+
+
+def test_an_open_batch_holds_the_watermark() -> None:
+    """The watermark of a chunk is safe only when every batch of it has settled."""
+    ledger = Ledger()
+    ledger.chunk_read(10, mark(10))
+    one = batch(0, 0, 1)
+    ledger.open(one)
+    assert ledger.safe() is None
+    ledger.settle(one)
+    assert ledger.safe() == mark(10)
+
+
+def test_a_later_batch_that_settles_first_moves_nothing() -> None:
+    """Out-of-order receipts: the contiguous prefix counts, not the furthest."""
+    ledger = Ledger()
+    ledger.chunk_read(10, mark(10))
+    ledger.chunk_read(10, mark(20))
+    first, second = batch(0, 3), batch(1, 13)
+    ledger.open(first)
+    ledger.open(second)
+    ledger.settle(second)
+    assert ledger.safe() is None
+    ledger.settle(first)
+    assert ledger.safe() == mark(20)
+
+
+def test_a_failed_batch_holds_for_good() -> None:
+    """What follows a failed batch may settle; the watermark stays before it."""
+    ledger = Ledger()
+    ledger.chunk_read(10, mark(10))
+    ledger.chunk_read(10, mark(20))
+    failed, fine = batch(0, 12), batch(1, 15)
+    ledger.open(failed)
+    ledger.open(fine)
+    ledger.fail(failed)
+    ledger.settle(fine)
+    assert ledger.safe() == mark(10)
+
+
+def test_objects_that_wait_for_a_batch_hold_it_too() -> None:
+    """A row that is read but not yet in a request is not settled."""
+    ledger = Ledger()
+    ledger.chunk_read(10, mark(10))
+    assert ledger.safe(unbatched=9) is None
+    assert ledger.safe(unbatched=10) == mark(10)
+
+
+def test_unchanged_rows_move_the_watermark() -> None:
+    """A chunk in which nothing had to be sent is settled as it is read."""
+    ledger = Ledger()
+    ledger.chunk_read(10, mark(10))
+    assert ledger.safe() == mark(10)
+
+
+def test_a_chunk_without_a_watermark_keeps_the_last() -> None:
+    """NULL watermarks never take back what is safe."""
+    ledger = Ledger()
+    ledger.chunk_read(10, mark(10))
+    ledger.chunk_read(10, None)
+    assert ledger.safe() == mark(10)
+
+
+def test_an_id_in_flight_is_blocked_until_it_settles() -> None:
+    """No id is in two unfinished requests."""
+    ledger = Ledger()
+    ledger.chunk_read(2, mark(1))
+    one = batch(0, 1)
+    ledger.open(one)
+    assert ledger.blocked(["1"])
+    ledger.settle(one)
+    assert not ledger.blocked(["1"])
+
+
+@given(st.lists(st.tuples(st.integers(1, 30), st.sets(st.integers(0, 29))), max_size=8), st.randoms())
+def test_the_checkpoint_never_passes_what_is_not_settled(
+    chunks: list[tuple[int, set[int]]], chance: object
+) -> None:
+    """Against a naive model: at every moment the safe watermark is that of the last fully settled prefix."""
+    ledger, batcher = Ledger(), Batcher("rooms", Limits(objects=3))
+    settled: set[int] = set()
+    open_batches: list[Batch] = []
+    read = 0
+    ends: list[int] = []
+
+    def verify() -> None:
+        prefix = [end for end in ends if all(row in settled for row in range(end))]
+        expected = mark(prefix[-1]) if prefix else None
+        assert ledger.safe(batcher.first_row) == expected
+
+    for rows, changed in chunks:
+        first = ledger.chunk_read(rows, mark(read + rows))
+        read += rows
+        ends.append(read)
+        fresh = [first + offset for offset in sorted(changed) if offset < rows]
+        settled.update(set(range(first, read)) - set(fresh))
+        for each in batcher.add(map(room, fresh)):
+            ledger.open(each)
+            open_batches.append(each)
+        verify()
+        while open_batches and chance.random() < 0.6:  # type: ignore[attr-defined]
+            done = open_batches.pop(chance.randrange(len(open_batches)))  # type: ignore[attr-defined]
+            ledger.settle(done)
+            settled.update(each.row for each in done.objects)
+            verify()
+    for each in batcher.flush():
+        ledger.open(each)
+        open_batches.append(each)
+    for each in reversed(open_batches):
+        ledger.settle(each)
+        settled.update(one.row for one in each.objects)
+        verify()
+    assert ledger.safe() == (mark(read) if read else None)
