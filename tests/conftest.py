@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,14 @@ import pytest
 import servers
 
 HERE = Path(__file__).parent
+
+
+def _running(start: Callable[[Path], servers.Server]) -> Iterator[servers.Server]:
+    # Not pytest's own folder: that one is closed to the account that PostgreSQL runs as when the tests run as root.
+    with tempfile.TemporaryDirectory(prefix="syncer-server-", ignore_cleanup_errors=True) as folder:
+        server = _started(start, Path(folder))
+        yield server
+        server.stop()
 
 
 def _started(start: Callable[[Path], servers.Server], folder: Path) -> servers.Server:
@@ -22,19 +31,15 @@ def _started(start: Callable[[Path], servers.Server], folder: Path) -> servers.S
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Server]:
+def postgres_server() -> Iterator[servers.Server]:
     """One PostgreSQL server for the whole test run."""
-    server = _started(servers.start_postgres, tmp_path_factory.mktemp("postgres"))
-    yield server
-    server.stop()
+    yield from _running(servers.start_postgres)
 
 
 @pytest.fixture(scope="session")
-def mariadb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Server]:
+def mariadb_server() -> Iterator[servers.Server]:
     """One MariaDB server for the whole test run."""
-    server = _started(servers.start_mariadb, tmp_path_factory.mktemp("mariadb"))
-    yield server
-    server.stop()
+    yield from _running(servers.start_mariadb)
 
 
 @pytest.fixture
@@ -77,7 +82,5 @@ def datasets() -> Path:
     told = os.environ.get("SYNCER_DATASETS")
     place = Path(told) if told else HERE.parent.parent / "shared" / "datasets"
     if not place.is_dir():
-        pytest.skip(
-            "no datasets here: set SYNCER_DATASETS to the folder that holds chinook, pagila and sakila"
-        )
+        pytest.skip("no datasets here: set SYNCER_DATASETS to the folder that holds chinook, pagila and sakila")
     return place

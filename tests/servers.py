@@ -57,7 +57,8 @@ def start_postgres(folder: Path) -> Server:
     """Start PostgreSQL, without fsync, with the superuser `postgres` trusted on 127.0.0.1."""
     programs = _postgres_programs()
     user = _unprivileged_user()
-    _open_to(user, folder)
+    if user is not None:
+        shutil.chown(folder, user)
     cluster = folder / "cluster"
     _run([programs / "initdb", "-D", cluster, "-U", "postgres", "-E", "UTF8", "--no-locale",
           "--auth=trust", "--no-sync"], folder, user)  # fmt: skip
@@ -146,9 +147,7 @@ def execute_sql(url: str, sql: str) -> None:
     parsed = make_url(url)
     backend = parsed.get_backend_name()
     if backend == "postgresql":
-        with psycopg.connect(
-            _postgres_dsn(parsed.port or 5432, str(parsed.database)), autocommit=True
-        ) as connection:
+        with psycopg.connect(_postgres_dsn(parsed.port or 5432, str(parsed.database)), autocommit=True) as connection:
             connection.execute(sql.encode())
     elif backend == "sqlite":
         with closing(sqlite3.connect(str(parsed.database))) as connection:
@@ -201,16 +200,6 @@ def _unprivileged_user() -> str | None:
         if name in names:
             return name
     raise NoServer("PostgreSQL does not run as root: run the tests as another user, or add a user `postgres`")
-
-
-def _open_to(user: str | None, folder: Path) -> None:
-    if user is None:
-        return
-    shutil.chown(folder, user)
-    parent = folder.parent
-    while parent.stat().st_uid == 0 and not parent.stat().st_mode & 0o001:
-        parent.chmod(parent.stat().st_mode | 0o011)
-        parent = parent.parent
 
 
 def _run(command: Sequence[str | Path], folder: Path, user: str | None) -> None:

@@ -8,11 +8,11 @@ from syncer.cli.app import Globals
 from syncer.cli.selection import selecting
 from syncer.cli.tables import moment, render
 from syncer.config import Config, select_mappings
+from syncer.core.calendar import next_fires
 from syncer.core.model import CollectionMapping
 from syncer.errors import SyncerError
 from syncer.run.examine import Examined, Finding, Level, examine
 from syncer.run.runner import utc_now
-from syncer.service.fires import next_fires
 from syncer.source import open_source
 from syncer.source.base import Source
 from syncer.source.inspection import grants, watermark_index
@@ -106,8 +106,9 @@ def _check_mapping(source: Source, mapping: CollectionMapping, timezone: str) ->
 def _index(source: Source, mapping: CollectionMapping) -> None:
     if mapping.watermark is None or watermark_index(source, mapping) is not False:
         return
-    message = f"watermark {mapping.watermark.column}: no index begins with it, so every incremental run reads the whole table"
-    _say(Finding(level=Level.WARNING, message=message, hint=f"CREATE INDEX ON {mapping.table} ({mapping.watermark.column})"))
+    column = mapping.watermark.column
+    message = f"watermark {column}: no index begins with it, so every incremental run reads the whole table"
+    _say(Finding(level=Level.WARNING, message=message, hint=f"CREATE INDEX ON {mapping.table} ({column})"))
 
 
 def _fires(mapping: CollectionMapping) -> None:

@@ -39,9 +39,7 @@ def list_(options: Globals, mapping: str | None, limit: int, output: str) -> Non
     _known(config, mapping)
     letters = _read(config, mapping, limit=limit)
     if output == "json":
-        click.echo(
-            json.dumps({"dead_letters": [_fields(each) for each in letters]}, ensure_ascii=False, indent=2)
-        )
+        click.echo(json.dumps({"dead_letters": [_fields(each) for each in letters]}, ensure_ascii=False, indent=2))
         return
     if not letters:
         click.echo("No dead letters.")
@@ -58,9 +56,7 @@ def list_(options: Globals, mapping: str | None, limit: int, output: str) -> Non
         for each in letters
     ]
     click.echo(render(["number", "mapping", "id", "code", "reason", "since"], rows))
-    click.echo(
-        "\nTry: syncer dead-letters show NUMBER, or fix the rows and `syncer dead-letters retry`", err=True
-    )
+    click.echo("\nTry: syncer dead-letters show NUMBER, or fix the rows and `syncer dead-letters retry`", err=True)
 
 
 @dead_letters.command(epilog="\b\nExample:\n  syncer dead-letters show 12")
@@ -91,7 +87,12 @@ def discard(options: Globals, numbers: tuple[int, ...], mapping: str | None) -> 
 
 
 @dead_letters.command(
-    epilog="\b\nExamples:\n  syncer dead-letters retry\n  syncer dead-letters retry 12 13\n  syncer dead-letters retry --mapping rooms"
+    epilog="""\b
+Examples:
+  syncer dead-letters retry
+  syncer dead-letters retry 12 13
+  syncer dead-letters retry --mapping rooms
+"""
 )
 @click.argument("numbers", type=int, nargs=-1)
 @click.option("--mapping", help="Only those of this mapping.")

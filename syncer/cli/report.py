@@ -76,7 +76,5 @@ def advice(reports: Sequence[RunReport]) -> list[str]:
             lines += [f"Error: mapping {report.mapping}: {many} refused and stored as dead letters"]
             lines += [f"Try: syncer dead-letters list {report.mapping}"]
         if report.counts.non_finite:
-            lines.append(
-                f"Note: {report.mapping}: {report.counts.non_finite:,} NaN or infinite numbers went as null"
-            )
+            lines.append(f"Note: {report.mapping}: {report.counts.non_finite:,} NaN or infinite numbers went as null")
     return lines

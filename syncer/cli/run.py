@@ -40,12 +40,8 @@ letters, 4 another process runs the mapping, 130 or 143 interrupted with progres
 )
 @selecting
 @click.option("--full", is_flag=True, help="Read everything, whatever the watermark says.")
-@click.option(
-    "--resend", is_flag=True, help="Send unchanged objects too; without --from and --to, everything."
-)
-@click.option(
-    "--from", "start", metavar="X", help="Only rows whose watermark is at least X; saves no checkpoint."
-)
+@click.option("--resend", is_flag=True, help="Send unchanged objects too; without --from and --to, everything.")
+@click.option("--from", "start", metavar="X", help="Only rows whose watermark is at least X; saves no checkpoint.")
 @click.option("--to", "end", metavar="Y", help="Only rows whose watermark is below Y; saves no checkpoint.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Read at most N rows of each mapping.")
 @click.option("--dry-run", is_flag=True, help="Read and compare, but send and write nothing.")
@@ -71,8 +67,9 @@ def run(
         raise UsageError("--from and --to do not go with --full", "syncer run --help")
     config = options.load()
     mappings = select_mappings(config, select, exclude)
+    everything = full or (resend and not ranged)
     asked = RunOptions(
-        mode=Mode.FULL if full or (resend and not ranged) else Mode.INCREMENTAL, start=start, end=end, limit=limit, dry_run=dry_run,
+        mode=Mode.FULL if everything else Mode.INCREMENTAL, start=start, end=end, limit=limit, dry_run=dry_run,
         resend=resend,
     )  # fmt: skip
     return run_mappings(options, config, mappings, asked, fail_fast=fail_fast, output=output)

@@ -26,9 +26,7 @@ In the config:
 """
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Off loopback, --write-key is required.")
-@click.option(
-    "--port", type=click.IntRange(0, 65_535), default=8765, show_default=True, help="0: any free port."
-)
+@click.option("--port", type=click.IntRange(0, 65_535), default=8765, show_default=True, help="0: any free port.")
 @click.option(
     "--db",
     default="sandbox.db",
@@ -71,6 +69,4 @@ def sandbox(
     faults = Faults(fail=fail, latency=latency / 1000, rate_limit=rate_limit, seed=seed)
     with Warehouse(db) as warehouse:
         app = create_app(warehouse, faults, write_key=write_key)
-        run_forever(
-            app, host, port, lambda url: click.echo(f"Sandbox on {url}, warehouse in {db}. Stop with Ctrl-C.")
-        )
+        run_forever(app, host, port, lambda url: click.echo(f"Sandbox on {url}, warehouse in {db}. Stop with Ctrl-C."))

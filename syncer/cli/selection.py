@@ -15,7 +15,5 @@ def selecting(command: Command) -> Command:
     chosen = click.option(
         "-s", "--select", multiple=True, metavar="NAME|tag:T", help="Only these mappings; repeatable."
     )
-    left_out = click.option(
-        "--exclude", multiple=True, metavar="NAME|tag:T", help="All but these; repeatable."
-    )
+    left_out = click.option("--exclude", multiple=True, metavar="NAME|tag:T", help="All but these; repeatable.")
     return chosen(left_out(command))

@@ -11,10 +11,10 @@ from syncer.cli.app import Globals
 from syncer.cli.run import on_signals
 from syncer.cli.tables import moment
 from syncer.config import Config
+from syncer.core.calendar import next_fires
 from syncer.errors import UsageError
 from syncer.observe.logs import LogObserver
 from syncer.run.runner import Runner, utc_now
-from syncer.service.fires import next_fires
 from syncer.service.scheduler import Scheduler
 
 _log = logging.getLogger("syncer.serve")
@@ -36,7 +36,8 @@ def serve(options: Globals) -> int:
     """Run mappings on their schedules until stopped."""
     config = options.load()
     if not any(mapping.schedules for mapping in config.mappings.values()):
-        raise UsageError("no mapping has a schedule", "add `schedules: [{every: 1h}]` to a mapping, or use `syncer run`")
+        hint = "add `schedules: [{every: 1h}]` to a mapping, or use `syncer run`"
+        raise UsageError("no mapping has a schedule", hint)
     return asyncio.run(_serve(config))
 
 

@@ -75,9 +75,7 @@ def set_(options: Globals, mapping: str, text: str | None, adopt: bool) -> None:
     with _leased(config, mapping) as (store, lease):
         before = store.checkpoint(mapping)
         if adopt and before is None:
-            raise UsageError(
-                f"mapping {mapping} has no checkpoint to adopt", f"syncer run --select {mapping}"
-            )
+            raise UsageError(f"mapping {mapping} has no checkpoint to adopt", f"syncer run --select {mapping}")
         after = _checkpoint(config, chosen, text, before)
         _write(store, lease, chosen, after)
     told = after.watermark.text if after.watermark else "none"
@@ -86,9 +84,7 @@ def set_(options: Globals, mapping: str, text: str | None, adopt: bool) -> None:
 
 @state.command(epilog="\b\nExamples:\n  syncer state reset rooms\n  syncer state reset rooms --fingerprints")
 @click.argument("mapping")
-@click.option(
-    "--fingerprints", is_flag=True, help="Also forget what was sent, so that everything is sent again."
-)
+@click.option("--fingerprints", is_flag=True, help="Also forget what was sent, so that everything is sent again.")
 @click.pass_obj
 def reset(options: Globals, mapping: str, fingerprints: bool) -> None:
     """Forget a mapping's checkpoint: its next run is a first run."""
@@ -128,9 +124,7 @@ def _leased(config: Config, mapping: str) -> Iterator[tuple[Store, Lease]]:
         store.close()
 
 
-def _checkpoint(
-    config: Config, mapping: CollectionMapping, text: str | None, before: Checkpoint | None
-) -> Checkpoint:
+def _checkpoint(config: Config, mapping: CollectionMapping, text: str | None, before: Checkpoint | None) -> Checkpoint:
     """The new checkpoint, tried on the database: a value it cannot read as its column's type is refused there."""
     settings = config.sources[mapping.source]
     source = open_source(mapping.source, settings.url, timezone=settings.timezone)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 import click
@@ -11,8 +12,8 @@ from syncer.cli.app import Globals
 from syncer.cli.report import as_json, table
 from syncer.cli.tables import length, moment, render
 from syncer.config import select_mappings
+from syncer.core.calendar import next_fires, schedule_key
 from syncer.core.model import CollectionMapping, Outcome
-from syncer.service.fires import next_fires
 from syncer.state import open_store
 from syncer.state.base import Store
 
@@ -27,56 +28,71 @@ def status(options: Globals, output: str) -> None:
     try:
         now = datetime.now(UTC)
         letters = store.dead_letter_counts()
-        lines = [
-            _line(mapping, store, letters.get(mapping.name, 0), now) for mapping in config.mappings.values()
-        ]
+        lines = [_line(mapping, store, letters.get(mapping.name, 0), now) for mapping in config.mappings.values()]
     finally:
         store.close()
     if output == "json":
-        click.echo(json.dumps({"mappings": lines}, default=lambda value: value.isoformat(), indent=2))
+        click.echo(json.dumps({"mappings": [asdict(line) for line in lines]}, default=datetime.isoformat, indent=2))
         return
     headers = ["mapping", "last run", "outcome", "watermark", "lag", "next run", "dead letters"]
     rows = [
         [
-            line["mapping"], moment(line["last_run"]), line["outcome"], line["watermark"],
-            length(now - line["last_success"]) if line["last_success"] else None, moment(line["next_run"]),
-            line["dead_letters"],
+            line.mapping, moment(line.last_run), line.outcome, line.watermark,
+            length(now - line.last_success) if line.last_success else None, moment(line.next_run), line.dead_letters,
         ]
         for line in lines
     ]  # fmt: skip
     click.echo(render(headers, rows))
+    for line in lines:
+        if line.error:
+            click.echo(f"Error: {line.error}", err=True)
 
 
-def _line(mapping: CollectionMapping, store: Store, letters: int, now: datetime) -> dict[str, object]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Line:
+    """What there is to say of one mapping."""
+
+    mapping: str
+    collection: str
+    last_run: datetime | None
+    outcome: str | None
+    error: str | None
+    watermark: str | None
+    last_success: datetime | None
+    next_run: datetime | None
+    dead_letters: int
+
+
+def _line(mapping: CollectionMapping, store: Store, letters: int, now: datetime) -> _Line:
     latest = store.runs(mapping.name, 50)
     checkpoint = store.checkpoint(mapping.name)
     good = [run for run in latest if run.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL)]
     last = latest[0] if latest else None
-    return {
-        "mapping": mapping.name,
-        "collection": mapping.collection,
-        "last_run": last.started_at if last else None,
-        "outcome": (str(last.outcome) if last.outcome else "unfinished") if last else None,
-        "error": last.error if last else None,
-        "watermark": checkpoint.watermark.text if checkpoint and checkpoint.watermark else None,
-        "last_success": good[0].started_at if good else None,
-        "next_run": _next_run(mapping, store, now),
-        "dead_letters": letters,
-    }
+    return _Line(
+        mapping=mapping.name,
+        collection=mapping.collection,
+        last_run=last.started_at if last else None,
+        outcome=(str(last.outcome) if last.outcome else "unfinished") if last else None,
+        error=last.error if last else None,
+        watermark=checkpoint.watermark.text if checkpoint and checkpoint.watermark else None,
+        last_success=good[0].started_at if good else None,
+        next_run=_next_run(mapping, store, now),
+        dead_letters=letters,
+    )
 
 
 def _next_run(mapping: CollectionMapping, store: Store, now: datetime) -> datetime | None:
-    fires = [next_fires(each, now, 1) for each in mapping.schedules]
-    return min((found[0] for found in fires if found), default=None)
+    found = [
+        fire
+        for each in mapping.schedules
+        for fire in next_fires(each, now, 1, last=store.last_fire(mapping.name, schedule_key(each)))
+    ]
+    return min(found, default=None)
 
 
-@click.command(
-    epilog="\b\nExamples:\n  syncer runs\n  syncer runs rooms --limit 50\n  syncer runs --output json"
-)
+@click.command(epilog="\b\nExamples:\n  syncer runs\n  syncer runs rooms --limit 50\n  syncer runs --output json")
 @click.argument("mapping", required=False)
-@click.option(
-    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many, the newest first."
-)
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many, the newest first.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
 def runs(options: Globals, mapping: str | None, limit: int, output: str) -> None:

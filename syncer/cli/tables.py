@@ -11,10 +11,7 @@ def render(headers: Sequence[str], rows: Sequence[Sequence[object]], *, most: in
     """A table with a header line. Numbers align right; cells longer than `most` are cut with an ellipsis."""
     texts = [[_cell(value, most) for value in row] for row in rows]
     widths = [max(map(_width, column)) for column in zip(headers, *texts, strict=True)]
-    numeric = [
-        all(isinstance(row[index], int | float) for row in rows) and bool(rows)
-        for index in range(len(headers))
-    ]
+    numeric = [all(isinstance(row[index], int | float) for row in rows) and bool(rows) for index in range(len(headers))]
     lines = [headers, ["-" * width for width in widths], *texts]
     return "\n".join(_line(line, widths, numeric) for line in lines)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from syncer.config.cron import spell_weekdays
 from syncer.config.load import find_config, load_config
 from syncer.config.schema import json_schema
 from syncer.config.select import select_mappings
@@ -16,5 +15,4 @@ __all__ = [
     "json_schema",
     "load_config",
     "select_mappings",
-    "spell_weekdays",
 ]

@@ -15,8 +15,8 @@ from typing import TypeAlias
 import yaml
 
 from syncer.config.files import unusable
-from syncer.config.paths import KeyPath, shown
-from syncer.errors import ConfigError, Problem
+from syncer.config.paths import KeyPath
+from syncer.errors import ConfigError
 
 Tree: TypeAlias = "dict[str, Tree] | list[Tree] | str | None"
 
@@ -44,8 +44,10 @@ class Document:
     content: dict[str, Tree]
     #: 1-based, of each key and list item
     lines: Mapping[KeyPath, int]
-    #: what is wrong although the text is YAML: repeated keys, keys with nothing behind them
-    problems: tuple[Problem, ...]
+    #: keys with nothing behind them, not even `null`
+    blank: tuple[KeyPath, ...]
+    #: keys that stand twice in one place, with the lines of the first and of the later one
+    repeated: tuple[tuple[KeyPath, int, int], ...]
 
 
 def is_null(text: str) -> bool:
@@ -202,13 +204,20 @@ class _Expansion:
     def __init__(self, file: str) -> None:
         self._file = file
         self._lines: dict[KeyPath, int] = {}
-        self._problems: list[Problem] = []
+        self._blank: list[KeyPath] = []
+        self._repeated: list[tuple[KeyPath, int, int]] = []
         self._count = 0
 
     def document(self, top: _Map) -> Document:
         """Expand everything."""
         content = self._map(top, ())
-        return Document(file=self._file, content=content, lines=self._lines, problems=tuple(self._problems))
+        return Document(
+            file=self._file,
+            content=content,
+            lines=self._lines,
+            blank=tuple(self._blank),
+            repeated=tuple(self._repeated),
+        )
 
     def _tick(self, node: _Node, depth: int) -> None:
         self._count += 1
@@ -232,7 +241,7 @@ class _Expansion:
         for name, (key, value) in self._entries(node, path, 0).items():
             self._lines[*path, name] = key.line
             if isinstance(value, _Scalar) and value.plain and value.text == "":
-                self._told(key, (*path, name), "has nothing behind it; write a value, or remove the line")
+                self._blank.append((*path, name))
             result[name] = self._value(value, (*path, name))
         return result
 
@@ -245,7 +254,7 @@ class _Expansion:
             if key.plain and key.text == "<<":
                 bases += value.items if isinstance(value, _List) else [value]
             elif key.text in entries:
-                self._told(key, (*path, key.text), f"repeats the key on line {entries[key.text][0].line}")
+                self._repeated.append(((*path, key.text), entries[key.text][0].line, key.line))
             else:
                 entries[key.text] = (key, value)
         for base in bases:
@@ -255,6 +264,3 @@ class _Expansion:
                 self._tick(base, depth)
                 entries.setdefault(name, entry)
         return entries
-
-    def _told(self, key: _Scalar, path: KeyPath, message: str) -> None:
-        self._problems.append(Problem(message=message, file=self._file, line=key.line, path=shown(path)))

@@ -13,8 +13,13 @@ class Findings:
     def __init__(self, document: Document) -> None:
         self._file = document.file
         self._lines = document.lines
-        self._problems = list(document.problems)
-        self._paths = {each.path for each in document.problems}
+        # a dict keeps the order and takes each problem once
+        self._problems: dict[Problem, None] = {}
+        self._paths: set[KeyPath] = set()
+        for path in document.blank:
+            self.add(path, "has nothing behind it; write a value, or remove the line")
+        for path, first, line in document.repeated:
+            self._tell(f"repeats the key on line {first}", line, path)
 
     def __repr__(self) -> str:
         return f"<Findings {len(self._problems)} in {self._file}>"
@@ -22,19 +27,20 @@ class Findings:
     def add(self, path: KeyPath, message: str, hint: str | None = None) -> None:
         """Tell a problem of the value at this path."""
         origin = self.origin(path)
-        problem = Problem(message=message, file=self._file, line=self._line(origin), path=shown(origin), hint=hint)
-        self.include(problem)
-        self._paths.add(problem.path)
+        self._tell(message, self._line(origin), origin, hint)
+        self._paths.add(origin)
 
     def follow(self, path: KeyPath, message: str, hint: str | None = None) -> None:
         """Tell a problem unless one is known at this path already, from which it may only follow."""
-        if shown(self.origin(path)) not in self._paths:
+        if self.origin(path) not in self._paths:
             self.add(path, message, hint)
 
     def include(self, problem: Problem) -> None:
         """Tell a problem of another file."""
-        if problem not in self._problems:
-            self._problems.append(problem)
+        self._problems[problem] = None
+
+    def _tell(self, message: str, line: int, path: KeyPath, hint: str | None = None) -> None:
+        self.include(Problem(message=message, file=self._file, line=line, path=shown(path), hint=hint))
 
     def has(self, path: KeyPath) -> bool:
         """Whether the file writes this key, here or in `defaults`."""

@@ -9,15 +9,19 @@ import re
 from datetime import timedelta
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
+from zoneinfo import available_timezones
 
-from syncer.config.cron import check_cron
 from syncer.config.nearest import suggestion
 from syncer.config.units import parse_duration
+from syncer.core.calendar import parse_cron
+from syncer.core.zones import zone_of
 
 #: a name of a mapping, a source or a tag
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 NAME_RULE = "letters, digits, `_`, `-` and `.`, at most 100"
 
+_LONGEST_CRON = 200
+_QUOTED = re.compile("`.*`", re.DOTALL)
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,18}(?:\.[0-9]{1,18})?")
 _BOOLEANS = dict.fromkeys(("true", "yes", "on"), True) | dict.fromkeys(("false", "no", "off"), False)
@@ -74,19 +78,25 @@ def lookback(value: object) -> timedelta | int:
 
 def timezone(value: object) -> str:
     """IANA name of a time zone."""
-    import zoneinfo  # only files that name a zone need the database
-
     written = text(value, "a time zone such as `America/New_York`")
-    # UTC is valid even where no time zone database is installed
-    if written == "UTC" or written in (known := zoneinfo.available_timezones()):
-        return written
-    raise ValueError(f"this is not an IANA time zone such as `America/New_York`{suggestion(written, known)}")
+    try:
+        zone_of(written)
+    except (KeyError, ValueError, OSError):  # unknown names, impossible ones, and folders of the zone database
+        near = suggestion(written, available_timezones())
+        raise ValueError(f"this is not an IANA time zone such as `America/New_York`{near}") from None
+    return written
 
 
 def cron(value: object) -> str:
     """Cron expression of five fields, blanks made single."""
     written = " ".join(text(value, "a cron expression such as `0 2 * * *`").split())
-    check_cron(written)
+    if len(written) > _LONGEST_CRON:
+        raise ValueError("expected a cron expression such as `0 2 * * *`")
+    try:
+        parse_cron(written)
+    except ValueError as refused:
+        # it quotes what it refuses
+        raise ValueError(_QUOTED.sub("this", str(refused))) from None
     return written
 
 
@@ -107,11 +117,21 @@ def tag(value: object) -> str:
 
 
 def database_url(value: object) -> str:
-    """SQLAlchemy URL."""
+    """SQLAlchemy URL. Read here once, because what SQLAlchemy says of a bad one quotes pieces of the password."""
+    from sqlalchemy import make_url  # slow to import
+    from sqlalchemy.exc import ArgumentError
+
     expected = "a database URL such as `postgresql+psycopg://user@host/database` or `sqlite:///file.db`"
     written = text(value, expected)
     if not _DATABASE_URL.fullmatch(written):
         raise ValueError(f"expected {expected}")
+    try:
+        make_url(written)
+    except (ArgumentError, ValueError):
+        raise ValueError(
+            f"expected {expected}; in user and password `/`, `:`, `@`, `?` and `%` are written `%2F`, `%3A`, `%40`, "
+            "`%3F` and `%25`"
+        ) from None
     return written
 
 

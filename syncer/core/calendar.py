@@ -12,11 +12,11 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
-from zoneinfo import ZoneInfo
 
 from syncer.core.model import Schedule
+from syncer.core.zones import zone_of
 
 #: A last fire this far ahead of the clock is believed (the clock was set back a little); one further ahead
 #: was recorded under a wrong clock. One minute is the resolution of cron.
@@ -137,19 +137,7 @@ def _is_digits(text: str) -> bool:
     return text.isascii() and text.isdigit()
 
 
-def parse_zone(name: str) -> ZoneInfo:
-    """The time zone of that IANA name.
-
-    Raises:
-        ValueError: there is none, for people.
-    """
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError) as error:
-        raise ValueError(f"`{name}` is not a time zone; one is UTC or America/New_York") from error
-
-
-def next_fire(cron: Cron, zone: ZoneInfo, after: datetime) -> datetime:
+def next_fire(cron: Cron, zone: tzinfo, after: datetime) -> datetime:
     """The first instant later than `after` at which the expression fires in the zone; UTC."""
     start = after.astimezone(zone).replace(tzinfo=None, second=0, microsecond=0) + _MINUTE
     fires = (_instant(local, zone) for local in _local_times(cron, start))
@@ -173,7 +161,7 @@ def _days(cron: Cron, start: date) -> Iterator[date]:
         day += timedelta(days=1)
 
 
-def _instant(local: datetime, zone: ZoneInfo) -> datetime:
+def _instant(local: datetime, zone: tzinfo) -> datetime:
     """The instant of a local time.
 
     1. It exists: that instant; the first of two.
@@ -189,7 +177,7 @@ def _instant(local: datetime, zone: ZoneInfo) -> datetime:
     return early + timedelta(seconds=end)
 
 
-def _offset(instant: datetime, seconds: int, zone: ZoneInfo) -> timedelta | None:
+def _offset(instant: datetime, seconds: int, zone: tzinfo) -> timedelta | None:
     """The zone's offset so many seconds after an instant."""
     return (instant + timedelta(seconds=seconds)).astimezone(zone).utcoffset()
 
@@ -208,11 +196,11 @@ def fire_after(schedule: Schedule, last: datetime) -> datetime:
     """The fire that follows a fire at `last`; UTC. `every` is true elapsed time, whatever the time zone.
 
     Raises:
-        ValueError: the expression or the zone does not exist.
+        ValueError: the expression is not one; see `parse_cron`.
     """
     if schedule.every is not None:
         return last.astimezone(UTC) + schedule.every
-    return next_fire(parse_cron(_cron_text(schedule)), parse_zone(schedule.timezone), last)
+    return next_fire(parse_cron(_cron_text(schedule)), zone_of(schedule.timezone), last)
 
 
 def first_seen(schedule: Schedule, now: datetime) -> datetime:
@@ -225,9 +213,7 @@ def believed(last: datetime, now: datetime) -> datetime:
     return last if last - now <= SET_BACK else now
 
 
-def next_fires(
-    schedule: Schedule, after: datetime, count: int = 3, *, last: datetime | None = None
-) -> list[datetime]:
+def next_fires(schedule: Schedule, after: datetime, count: int = 3, *, last: datetime | None = None) -> list[datetime]:
     """The next `count` fires from `after` on; UTC.
 
     `last` is the recorded last fire, the anchor of `every`; one that is overdue fires at `after`. Without it,

@@ -39,12 +39,7 @@ def changed(
     for each in objects:
         before = known.get(each.id)
         again = each.id in seen
-        if (
-            again
-            or before is None
-            or before.digest != fingerprint(each)
-            or now - before.sent_at >= refresh_after
-        ):
+        if again or before is None or before.digest != fingerprint(each) or now - before.sent_at >= refresh_after:
             found.append(each)
             seen.add(each.id)
     return found

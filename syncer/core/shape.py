@@ -58,9 +58,7 @@ class Shaped:
     null_watermarks: int = 0
 
 
-def properties_of(
-    mapping: CollectionMapping, columns: Sequence[Column], key: Sequence[str]
-) -> tuple[Property, ...]:
+def properties_of(mapping: CollectionMapping, columns: Sequence[Column], key: Sequence[str]) -> tuple[Property, ...]:
     """The properties a mapping's columns become, in column order.
 
     Raises:
@@ -312,9 +310,7 @@ def _members(name: str, value: object, depth: int) -> Iterable[tuple[str, object
         for member, inner in value.items():
             part = snake_case(member)
             if not part:
-                raise Refusal(
-                    "PROPERTY_COLLISION", f"{name} has a member whose name holds no letter or digit"
-                )
+                raise Refusal("PROPERTY_COLLISION", f"{name} has a member whose name holds no letter or digit")
             yield from _members(f"{name}_{part}", inner, depth + 1)
     elif isinstance(value, dict | list):
         yield name, to_json(value)
@@ -351,18 +347,12 @@ def _checked(name: str, value: object) -> object:
     except orjson.JSONEncodeError:
         if isinstance(value, str):
             raise Refusal("INVALID_TEXT", f"{name} holds text that is not valid Unicode") from None
-        raise Refusal(
-            "TYPE_MISMATCH", f"{name} holds {type(value).__name__}, which is no JSON value"
-        ) from None
+        raise Refusal("TYPE_MISMATCH", f"{name} holds {type(value).__name__}, which is no JSON value") from None
     return value
 
 
 def _refuse_large(named: dict[str, object]) -> None:
     for name, value in named.items():
-        size = (
-            len(value.encode("utf-8", "surrogatepass"))
-            if isinstance(value, str)
-            else len(orjson.dumps(value))
-        )
+        size = len(value.encode("utf-8", "surrogatepass")) if isinstance(value, str) else len(orjson.dumps(value))
         if size >= MAX_VALUE:
             raise Refusal("VALUE_TOO_LARGE", f"{name} is 32 KB or more")

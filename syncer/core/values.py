@@ -48,9 +48,7 @@ def fragment_text(value: orjson.Fragment) -> str:
 
 def _mismatch(value: object, expected: str) -> Refusal:
     found = {str: "text", bytes: "bytes", int: "an integer", float: "a float", bool: "a boolean"}
-    return Refusal(
-        "TYPE_MISMATCH", f"holds {found.get(type(value), type(value).__name__)}, expected {expected}"
-    )
+    return Refusal("TYPE_MISMATCH", f"holds {found.get(type(value), type(value).__name__)}, expected {expected}")
 
 
 # --- numbers ---------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import httpx
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import StreamWriter
 
 from syncer.core.verdict import LARGEST_ANSWER, Answer, Fault, NoAnswer
 
@@ -83,9 +84,7 @@ class HttpClient:
             if self._clock() > deadline:
                 detail = f"the answer was not complete after {self._timeouts.attempt:g} s"
                 return NoAnswer(fault=Fault.IN_DOUBT, detail=detail)
-        return Answer(
-            status=response.status_code, headers=dict(response.headers), body=bytes(body[: LARGEST_ANSWER + 1])
-        )
+        return Answer(status=response.status_code, headers=response.headers, body=bytes(body[: LARGEST_ANSWER + 1]))
 
     async def close(self) -> None:
         """Close the connections. Idempotent."""
@@ -139,9 +138,16 @@ class _TimedBody(aiohttp.BytesPayload):
         self._seconds = seconds
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        async with asyncio.timeout(self._seconds):
-            await super().write_with_length(writer, content_length)
-            await writer.drain()
+        assert isinstance(writer, StreamWriter)
+        try:
+            async with asyncio.timeout(self._seconds):
+                await super().write_with_length(writer, content_length)
+                await writer.drain()
+        except TimeoutError:
+            # closing it would wait for what is still to be written, for ever
+            if writer.transport is not None:
+                writer.transport.abort()
+            raise
 
 
 class _Body(httpx.AsyncByteStream):

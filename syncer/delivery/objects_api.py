@@ -77,7 +77,7 @@ class ObjectsApi:
             "Content-Type": "application/json",
             "User-Agent": f"syncer/{__version__}",
         }
-        self._secrets = (write_key, token, token.rstrip("="), quote(write_key))
+        self._secrets = (write_key, token, token.rstrip("="), quote(write_key, safe=""))
         self._place = place_of(endpoint)
         self._mode = synchronous
         self._max_in_flight = max_in_flight

@@ -107,9 +107,7 @@ class LogObserver:
             case RunProgressed():
                 self._progress(event)
             case RunFinished(report=report):
-                level = (
-                    logging.INFO if report.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL) else logging.ERROR
-                )
+                level = logging.INFO if report.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL) else logging.ERROR
                 _log.log(level, "%s", tell_report(report), extra={"fields": _report_fields(report)})
             case Noticed():
                 fields = {"event": "noticed", "mapping": event.mapping}

@@ -43,19 +43,13 @@ class ProgressObserver:
         match event:
             case RunStarted():
                 name = f"{event.mapping} [dim]{event.mode}[/]"
-                self._tasks[event.run_id] = self._progress.add_task(
-                    name, total=event.estimate, counts="reading"
-                )
+                self._tasks[event.run_id] = self._progress.add_task(name, total=event.estimate, counts="reading")
             case RunProgressed() if event.run_id in self._tasks:
                 self._move(event.run_id, event.counts.read, tell_counts(event.counts))
             case RunFinished(report=report) if report.run_id in self._tasks:
-                self._move(
-                    report.run_id, report.counts.read, f"{report.outcome}: {tell_counts(report.counts)}"
-                )
+                self._move(report.run_id, report.counts.read, f"{report.outcome}: {tell_counts(report.counts)}")
                 task = self._tasks.pop(report.run_id)
-                self._progress.update(
-                    task, total=max(report.counts.read, 1), completed=max(report.counts.read, 1)
-                )
+                self._progress.update(task, total=max(report.counts.read, 1), completed=max(report.counts.read, 1))
             case Noticed():
                 self._say(f"{event.mapping}: {event.message}")
             case RequestRetried():

@@ -103,7 +103,7 @@ def _key_findings(mapping: CollectionMapping, described: Described, faults: KeyF
 
 
 def _null_watermarks(mapping: CollectionMapping, count: int) -> Finding:
-    assert mapping.watermark is not None  # noqa: S101  (the caller looked)
+    assert mapping.watermark is not None
     rule = mapping.watermark
     message = f"watermark {rule.column}: NULL in {count:,} rows; `nulls: {rule.nulls}` is what happens to them"
     if rule.nulls == "error":
@@ -118,9 +118,10 @@ def _watermark_findings(mapping: CollectionMapping, described: Described) -> lis
     column = next(each for each in described.columns if each.name == rule.column)
     check_kind(column.kind, column.name)
     back = lookback_of(rule, column.kind)
-    found = [Finding(level=Level.OK, message=f"watermark {rule.column}: {column.sql_type or column.kind}, re-reads {back}")]
+    message = f"watermark {rule.column}: {column.sql_type or column.kind}, re-reads {back}"
+    found = [Finding(level=Level.OK, message=message)]
     if column.kind is Kind.INTEGER and not back:
-        message = f"watermark {rule.column}: numbers from a sequence can be committed out of order, so a late one is missed"
+        message = f"watermark {rule.column}: sequence numbers can be committed out of order, so a late one is missed"
         hint = "set `lookback` to more than the numbers given out while a transaction is open, such as 1000"
         found.append(Finding(level=Level.WARNING, message=message, hint=hint))
     return found
@@ -139,9 +140,7 @@ def _name_findings(properties: tuple[Property, ...]) -> list[Finding]:
     return found
 
 
-def _value_findings(
-    mapping: CollectionMapping, described: Described, source: Source, timezone: str
-) -> list[Finding]:
+def _value_findings(mapping: CollectionMapping, described: Described, source: Source, timezone: str) -> list[Finding]:
     """What shaping makes of the first rows."""
     shaper = compile_shape(mapping, described.columns, described.primary_key, zone_of(timezone))
     plan = RunPlan(mapping=mapping, primary_key=described.primary_key, mode=Mode.FULL, limit=SAMPLE, saves=False)
@@ -149,9 +148,10 @@ def _value_findings(
         rows = [row for chunk in chunks for row in chunk.rows]
     found = _rejection_findings(shaper.shape(rows, 0), len(rows))
     for index, column in enumerate(described.columns):
-        large = sum(isinstance(row[index], int) and abs(row[index]) > _SAFE_INTEGER for row in rows)
+        integers = [value for row in rows if isinstance(value := row[index], int)]
+        large = sum(abs(value) > _SAFE_INTEGER for value in integers)
         if large:
-            message = f"column {column.name}: {large:,} of {len(rows):,} integers are beyond 2^53; they are sent exactly"
+            message = f"column {column.name}: {large:,} of {len(rows):,} integers are beyond 2^53, sent exactly"
             hint = f"if a reader rounds them: properties.{column.name}.type: text"
             found.append(Finding(level=Level.NOTE, message=message, hint=hint))
     return found

@@ -119,9 +119,7 @@ class _Run:
         try:
             await self._record(report)
         except SyncerError as error:
-            report = _ended(
-                self._job, report, Outcome.FAILED, failure if isinstance(failure, SyncerError) else error
-            )
+            report = _ended(self._job, report, Outcome.FAILED, failure if isinstance(failure, SyncerError) else error)
         return replace(report, watermark=self._pipeline.run.watermark if self._pipeline else None)
 
     async def _record(self, report: RunReport) -> None:
@@ -210,7 +208,5 @@ def exit_code(reports: Sequence[RunReport], *, signal: int | None = None) -> int
     """One exit code for several runs: a signal first, then 1, 2, 4, 3, 0. They are the README's."""
     if signal is not None:
         return 128 + signal
-    codes = {
-        report.exit_code or _OUTCOME_CODES.get(report.outcome or Outcome.FAILED, 1) for report in reports
-    }
+    codes = {report.exit_code or _OUTCOME_CODES.get(report.outcome or Outcome.FAILED, 1) for report in reports}
     return next((code for code in (1, 2, 4, 3) if code in codes), 0)

@@ -283,9 +283,7 @@ class Pipeline:
         await asyncio.to_thread(self._write, commit)
         self._checkpoint = checkpoint or self._checkpoint
         self._committed_at = self._ports.monotonic()
-        self._ports.notice(
-            RunProgressed(mapping=self.run.mapping, run_id=self.run.run_id, counts=self.counts)
-        )
+        self._ports.notice(RunProgressed(mapping=self.run.mapping, run_id=self.run.run_id, counts=self.counts))
 
     @property
     def _saved(self) -> Watermark | None:

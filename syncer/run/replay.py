@@ -72,7 +72,7 @@ async def _replay(job: Job, lease: Lease, letters: Sequence[DeadLetter]) -> Repl
     receipts = await _sent(job, shaped.objects)
     rejections = [*shaped.rejections, *(each for receipt in receipts for each in receipt.rejections)]
     accepted = [each for receipt in receipts for each in receipt.accepted]
-    found = {each.key for each in (*shaped.objects, *shaped.rejections)}
+    found = {each.key for each in shaped.objects} | {each.key for each in shaped.rejections}
     gone = [letter.number for key, letter in by_key.items() if key not in found]
     await asyncio.to_thread(store_outcome, job, lease, accepted, rejections, gone, len(rows))
     failures = [receipt.failure for receipt in receipts if receipt.failure is not None]

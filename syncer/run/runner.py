@@ -32,9 +32,7 @@ def utc_now() -> datetime:
 class Runner:
     """Runs mappings of one configuration. Use as an async context manager."""
 
-    def __init__(
-        self, config: Config, notice: Callable[[Event], None], *, store: Store | None = None
-    ) -> None:
+    def __init__(self, config: Config, notice: Callable[[Event], None], *, store: Store | None = None) -> None:
         self._config = config
         self._notice = notice
         self.store = store or open_store(config.state_url)

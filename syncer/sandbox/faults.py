@@ -33,15 +33,11 @@ class Faults:
 
     def __post_init__(self) -> None:
         if not 0 <= self.fail <= 1:
-            raise UsageError(
-                f"the share of failing requests is {self.fail}", "choose one from 0 to 1, such as 0.05"
-            )
+            raise UsageError(f"the share of failing requests is {self.fail}", "choose one from 0 to 1, such as 0.05")
         if not 0 <= self.latency < float("inf"):
             raise UsageError(f"the latency is {self.latency} s", "choose 0 or more seconds")
         if self.rate_limit is not None and not 0 < self.rate_limit < float("inf"):
-            raise UsageError(
-                f"the rate limit is {self.rate_limit} requests per second", "choose one above 0, or none"
-            )
+            raise UsageError(f"the rate limit is {self.rate_limit} requests per second", "choose one above 0, or none")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -103,9 +103,7 @@ def is_synchronous(headers: Mapping[str, str]) -> bool:
 def _given_key(authorization: str) -> bytes:
     scheme, _, encoded = authorization.strip().partition(" ")
     if scheme.lower() != "basic":
-        raise _Refused(
-            "Basic authentication is missing: send the write key as user name, without a password", 401
-        )
+        raise _Refused("Basic authentication is missing: send the write key as user name, without a password", 401)
     try:
         user, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
     except (binascii.Error, ValueError):
@@ -133,9 +131,7 @@ def _parse(body: bytes) -> object:
     except UnicodeDecodeError as error:
         raise _Refused(f"the body is not UTF-8 at byte {error.start}") from None
     except json.JSONDecodeError as error:
-        raise _Refused(
-            f"the body is not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
-        ) from None
+        raise _Refused(f"the body is not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
     except RecursionError:
         raise _Refused("the body is nested too deeply") from None
 
@@ -159,17 +155,13 @@ def _collection(name: object) -> str:
     if len(name) > MAX_COLLECTION:
         raise _Refused(f"collection has {len(name)} characters; the limit is {MAX_COLLECTION}")
     if _COLLECTION.fullmatch(name) is None:
-        raise _Refused(
-            "collection must be lowercase letters and underscores, without an underscore at either end"
-        )
+        raise _Refused("collection must be lowercase letters and underscores, without an underscore at either end")
     return name
 
 
 def _object(value: object, place: str) -> SetObject:
     members = _members(value, place, ("id", "properties"))
-    return SetObject(
-        id=_id(members["id"], f"{place}.id"), properties=_properties(members["properties"], place)
-    )
+    return SetObject(id=_id(members["id"], f"{place}.id"), properties=_properties(members["properties"], place))
 
 
 def _id(value: object, place: str) -> str:
@@ -212,9 +204,7 @@ def _members(value: object, place: str, keys: tuple[str, ...]) -> dict[str, obje
             raise _Refused(f"{place} lacks {key!r}")
     if len(value) > len(keys):
         unknown = next(key for key in value if key not in keys)
-        raise _Refused(
-            f"{place} has an unknown key {shown(unknown)}; expected only {' and '.join(map(repr, keys))}"
-        )
+        raise _Refused(f"{place} has an unknown key {shown(unknown)}; expected only {' and '.join(map(repr, keys))}")
     return value
 
 
@@ -224,9 +214,7 @@ def _check_distinct(ids: list[str]) -> None:
     first: dict[str, int] = {}
     for index, each in enumerate(ids):
         if first.setdefault(each, index) != index:
-            raise _Refused(
-                f"objects[{index}].id is the same as objects[{first[each]}].id; ids must be unique"
-            )
+            raise _Refused(f"objects[{index}].id is the same as objects[{first[each]}].id; ids must be unique")
 
 
 def _size(text: str, place: str) -> int:

@@ -147,9 +147,7 @@ def _unavailable(host: str, port: int, error: OSError) -> UsageError:
             f"port {port} on {host} is in use",
             "stop what listens there, or choose another port (0: any free one)",
         )
-    return UsageError(
-        f"cannot listen on port {port} of {host}: {error.strerror}", "choose another host or port"
-    )
+    return UsageError(f"cannot listen on port {port} of {host}: {error.strerror}", "choose another host or port")
 
 
 def _url(listener: socket.socket) -> str:

@@ -179,9 +179,7 @@ class Warehouse:
 
     def _merge_objects(self, collection: str, objects: tuple[SetObject, ...], at: str) -> None:
         select = tables.select_objects(len(objects))
-        known = dict(
-            self._connection.execute(select, (collection, *(each.id for each in objects))).fetchall()
-        )
+        known = dict(self._connection.execute(select, (collection, *(each.id for each in objects))).fetchall())
         self._connection.executemany(
             tables.UPSERT_OBJECT,
             [(collection, each.id, _merged(known.get(each.id), each), at, at) for each in objects],
@@ -202,15 +200,11 @@ def _merged(known: str | None, each: SetObject) -> str:
 def _open(path: str) -> sqlite3.Connection:
     try:
         # the lock, not sqlite3, keeps threads apart; transactions are begun and ended here
-        connection = sqlite3.connect(
-            path, isolation_level=None, check_same_thread=False, cached_statements=512
-        )
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
     except sqlite3.Error as error:
         raise _unusable(path, str(error)) from error
     try:
-        existing = {
-            name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
-        }
+        existing = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
         if existing and "_objects" not in existing:
             raise _unusable(path, "it is a database of something else")
         # WAL lets other processes read while we write; a power cut may cost a sandbox its file

@@ -119,6 +119,14 @@ class GenericDialect:
         """The columns of the table's declared primary key; empty without one."""
         return tuple(inspect(connection).get_pk_constraint(table, schema=schema)["constrained_columns"])
 
+    def indexed(self, connection: Connection, schema: str | None, table: str) -> frozenset[str]:
+        """The columns that an index of the table begins with."""
+        inspector = inspect(connection)
+        indexes = [each["column_names"] for each in inspector.get_indexes(table, schema=schema)]
+        return frozenset(
+            names[0] for names in [*indexes, self.own_key(connection, schema, table)] if names and names[0]
+        )
+
     # --- pieces of SQL -----------------------------------------------------------------------------------------
 
     def quote(self, name: str) -> str:

@@ -134,10 +134,16 @@ class MysqlDialect(GenericDialect):
 
     def own_key(self, connection: Connection, schema: str | None, table: str) -> tuple[str, ...]:
         """From the index: SQLAlchemy's own look-up warns about types it does not know."""
-        sql = text(f"SHOW KEYS FROM {self.path(schema, table)} WHERE Key_name = 'PRIMARY'")
-        with connection.execute(sql) as result:
-            keys = [(int(row.Seq_in_index), str(row.Column_name)) for row in result]
-        return tuple(name for _, name in sorted(keys))
+        keys = self._keys(connection, schema, table)
+        return tuple(name for key, _, name in sorted(keys) if key == "PRIMARY")
+
+    def indexed(self, connection: Connection, schema: str | None, table: str) -> frozenset[str]:
+        """The columns that an index of the table begins with."""
+        return frozenset(name for _, place, name in self._keys(connection, schema, table) if place == 1)
+
+    def _keys(self, connection: Connection, schema: str | None, table: str) -> list[tuple[str, int, str]]:
+        with connection.execute(text(f"SHOW KEYS FROM {self.path(schema, table)}")) as result:
+            return [(str(row.Key_name), int(row.Seq_in_index), str(row.Column_name)) for row in result]
 
     def grouped(self, column: Column) -> str:
         """Bytes, because collations call `a`, `A` and `a ` the same."""

@@ -142,6 +142,18 @@ class PostgresDialect(GenericDialect):
             {"path": self.path(schema, table).replace("\\:", ":")},
         )
 
+    def indexed(self, connection: Connection, schema: str | None, table: str) -> frozenset[str]:
+        """From the catalogue, without partial indexes."""
+        return frozenset(
+            column_of(
+                connection,
+                "SELECT a.attname FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a "
+                "ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] "
+                "WHERE i.indrelid = CAST(:path AS regclass) AND i.indpred IS NULL",
+                {"path": self.path(schema, table).replace("\\:", ":")},
+            )
+        )
+
     def item(self, column: Column) -> str:
         """Arrays and composites as JSON, which the server makes."""
         if _needs_json(column):

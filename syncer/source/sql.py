@@ -30,24 +30,29 @@ class SqlSource:
         self._engine = engine
         self._dialect = dialect
 
+    @property
+    def dialect(self) -> GenericDialect:
+        """How this database is spoken to."""
+        return self._dialect
+
     def __repr__(self) -> str:
         return f"<SqlSource {self._name}>"
 
     def identity(self) -> str:
         """What makes this the same database tomorrow; no secret in it."""
-        with self.snapshot() as connection, asking(self._name, self._dialect):
+        with self.asking() as connection:
             return self._dialect.identity(connection)
 
     def describe(self, mapping: CollectionMapping) -> Described:
         """Columns and key of the mapping's query."""
-        with self.snapshot() as connection, asking(self._name, self._dialect):
+        with self.asking() as connection:
             query, key = self._query(connection, mapping)
             columns = self._dialect.describe(connection, Sql(text=query.render()))
             return resolve(mapping, columns, key)
 
     def key_faults(self, mapping: CollectionMapping, described: Described) -> KeyFaults:
         """Count NULL and repeated keys and NULL watermarks, in one snapshot."""
-        with self.snapshot() as connection, asking(self._name, self._dialect):
+        with self.asking() as connection:
             query, own = self._query(connection, mapping)
             inner = statements.placed(self._dialect, query, None, described)
             if self._dialect.enforces_keys and own and own == described.primary_key:
@@ -81,7 +86,7 @@ class SqlSource:
         """The current rows with these keys; absent ones are left out."""
         if not keys:
             return []
-        with self.snapshot() as connection, asking(self._name, self._dialect):
+        with self.asking() as connection:
             query, _ = self._query(connection, mapping)
             inner = statements.placed(self._dialect, query, None, described)
             found: list[Row] = []
@@ -96,12 +101,16 @@ class SqlSource:
         self._engine.dispose()
 
     @contextmanager
-    def snapshot(self) -> Iterator[Connection]:
-        """A connection in a read-only snapshot, for one question."""
-        with self._connection() as connection:
-            with asking(self._name, self._dialect):
-                self._dialect.begin(connection)
+    def asking(self) -> Iterator[Connection]:
+        """A connection in a read-only snapshot, for one question. The database's errors become ours."""
+        with self._connection() as connection, asking(self._name, self._dialect):
+            self._dialect.begin(connection)
             yield connection
+
+    def query(self, connection: Connection, mapping: CollectionMapping) -> Sql:
+        """The mapping's query, without a watermark in it."""
+        prepared, _ = self._query(connection, mapping)
+        return Sql(text=prepared.render())
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:

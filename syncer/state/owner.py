@@ -76,7 +76,7 @@ def _identity_of(owner: str) -> _Identity | None:
     try:
         told = json.loads(owner)
         identity = _Identity(**{name: told[name] for name in _Identity.__slots__})
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
     usable = isinstance(identity.pid, int) and 0 < identity.pid < 2**31
     return identity if usable else None

@@ -9,13 +9,14 @@ from syncer.core.model import (
     Counts,
     DeadLetter,
     Kind,
+    Lease,
     Mode,
     Outcome,
     Rejection,
     RunReport,
     Watermark,
 )
-from syncer.state import Fingerprint
+from syncer.state import Commit, Fingerprint, Store
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -84,3 +85,27 @@ def dead_letter(mapping: str = "rooms", id: str | None = "42", *, text: str = "a
 def fingerprint(digest: bytes = b"\x00" * 15 + b"\xff", sent_at: datetime = NOON) -> Fingerprint:
     """What is remembered of an accepted object."""
     return Fingerprint(digest=digest, sent_at=sent_at)
+
+
+def leased(store: Store, mapping: str = "rooms", owner: str = "a", now: datetime = NOON) -> Lease:
+    """The mapping's lease for a minute."""
+    return store.acquire(mapping, owner, now, MINUTE)
+
+
+def everything(store: Store) -> tuple[object, ...]:
+    """All a store tells, to see that nothing was written."""
+    return (
+        store.leases(),
+        store.checkpoints(),
+        store.runs(limit=1000),
+        store.dead_letters(),
+        store.fingerprints("rooms", ["1", "2", "3"]),
+    )
+
+
+FULL = Commit(
+    run=finished_run(),
+    checkpoint=checkpoint(),
+    dead_letters=[dead_letter(id="1"), dead_letter(id="2")],
+    fingerprints={"1": fingerprint(b"one"), "2": fingerprint(b"two", NOON + MINUTE)},
+)

@@ -12,7 +12,7 @@ from syncer.core.model import CollectionMapping, Kind, Mode, Row, Watermark, Wat
 from syncer.core.plan import RunPlan
 from syncer.core.watermark import encode_key
 from syncer.errors import MappingError, QueryError, SourceError, SourceUnreachable
-from syncer.source import open_source
+from syncer.source import inspection, open_source
 from syncer.source.base import Chunk, Described, KeyFaults
 from syncer.source.sql import SqlSource
 
@@ -406,7 +406,7 @@ def test_an_error_of_the_reader_passes_through(house: House) -> None:
 
 def test_nothing_can_be_written(house: House) -> None:
     """The database itself refuses to write through the source's connection."""
-    with house.source.snapshot() as connection, pytest.raises(Exception, match=r"(?i)read.?only"):
+    with pytest.raises(QueryError, match=r"(?i)read.?only"), house.source.asking() as connection:
         connection.exec_driver_sql("INSERT INTO rooms (id) VALUES (77)")
     assert 77 not in house.ids(PLAIN)
 
@@ -453,6 +453,33 @@ def test_an_own_key_has_no_faults(house: House) -> None:
     """A table's own key is sound; its watermark is counted all the same."""
     mapping = CollectionMapping(name="rooms", source="app", table="rooms", watermark=WATERMARK)
     assert house.source.key_faults(mapping, house.source.describe(mapping)) == KeyFaults(null_watermarks=1)
+
+
+# --- looking around ---------------------------------------------------------------------------------------------
+
+
+def test_tables_are_found_with_key_and_watermark(house: House) -> None:
+    """Every table and view comes with what a mapping of it would need."""
+    house.run("CREATE VIEW cheap AS SELECT id, name FROM rooms WHERE price < 50")
+    found = {table.name: table for table in inspection.tables(house.source)}
+    assert set(found) == {"rooms", "cheap"}
+    assert (found["rooms"].primary_key, found["rooms"].watermark) == (("id",), "updated_at")
+    assert (found["cheap"].primary_key, found["cheap"].watermark) == ((), None)
+    assert [column.name for column in found["cheap"].columns] == ["id", "name"]
+
+
+def test_an_index_on_the_watermark_is_seen(house: House) -> None:
+    """An index counts only when it begins with the column; of a query nobody knows."""
+    table = CollectionMapping(name="rooms", source="app", table="rooms")
+    house.run("CREATE INDEX by_place ON rooms (location, review_count)")
+    seen = [inspection.has_watermark_index(house.source, table, name) for name in ("updated_at", "id", "review_count")]
+    assert seen == [True, True, False]
+    assert inspection.has_watermark_index(house.source, ROOMS_MAPPING, "updated_at") is None
+
+
+def test_an_estimate_is_cheap_or_none(house: House) -> None:
+    """PostgreSQL's planner guesses the rows of a query; the others are not asked."""
+    assert (inspection.estimate(house.source, ROOMS_MAPPING) is not None) is (house.engine == "postgres")
 
 
 # --- the source itself -----------------------------------------------------------------------------------------

@@ -112,9 +112,7 @@ def test_requests_are_noted():
     """Time, size, number of objects and the `Synchronous` header are on record."""
     at = datetime(2024, 5, 1, 12, tzinfo=UTC)
     with sandbox(clock=lambda: at) as (warehouse, client):
-        asked = client.build_request(
-            "POST", "/v1/set", json=rooms(room(1), room(2)), headers={"Synchronous": "true"}
-        )
+        asked = client.build_request("POST", "/v1/set", json=rooms(room(1), room(2)), headers={"Synchronous": "true"})
         client.send(asked)
         assert warehouse.requests() == [
             {
@@ -181,9 +179,7 @@ def test_an_empty_write_key_is_a_mistake():
 def test_half_of_the_failures_have_stored_their_objects():
     """A failed request was stored or not; only the warehouse knows, and it knows exactly."""
     with sandbox(Faults(fail=0.5, seed=7)) as (warehouse, client):
-        answered = {
-            number: client.post("/v1/set", json=rooms(room(number))).status_code for number in range(200)
-        }
+        answered = {number: client.post("/v1/set", json=rooms(room(number))).status_code for number in range(200)}
         stored = {int(row["id"]) for row in warehouse.rows("rooms")}
         failed = {number for number, status in answered.items() if status != 200}
         assert 60 < len(failed) < 140  # 100 +- 5.7 standard deviations

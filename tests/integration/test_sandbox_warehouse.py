@@ -64,9 +64,7 @@ def test_a_later_request_overwrites_and_absent_properties_stay(warehouse):
     """Same id: properties are merged."""
     put(warehouse, name="Beach Room", review_count=47)
     put(warehouse, review_count=48, owner="Calvin")
-    assert warehouse.rows("rooms") == [
-        {"id": "1", "name": "Beach Room", "review_count": 48, "owner": "Calvin"}
-    ]
+    assert warehouse.rows("rooms") == [{"id": "1", "name": "Beach Room", "review_count": 48, "owner": "Calvin"}]
     assert kept(warehouse) == '{"name":"Beach Room","review_count":48,"owner":"Calvin"}'
 
 
@@ -210,9 +208,7 @@ def test_objects_are_counted_and_dated(warehouse):
     """`_objects` says how often, when first and when last an object was received."""
     for hours in (0, 1, 5):
         record(warehouse, request("rooms", **{"1": {"n": hours}}), NOON + timedelta(hours=hours))
-    (found,) = warehouse.query(
-        "SELECT collection, id, times, first_received_at, last_received_at FROM _objects"
-    )
+    (found,) = warehouse.query("SELECT collection, id, times, first_received_at, last_received_at FROM _objects")
     assert found == {
         "collection": "rooms",
         "id": "1",
@@ -224,9 +220,7 @@ def test_objects_are_counted_and_dated(warehouse):
 
 def test_requests_are_noted_with_what_they_stored(warehouse):
     """Refused ones have stored nothing; a lost acknowledgement has."""
-    warehouse.record(
-        request("rooms", a={"n": 1}, b={"n": 2}), received_at=NOON, status=503, synchronous=True, size=77
-    )
+    warehouse.record(request("rooms", a={"n": 1}, b={"n": 2}), received_at=NOON, status=503, synchronous=True, size=77)
     warehouse.record(None, received_at=NOON, status=400, synchronous=False, size=5)
     at = "2024-05-01T12:00:00+00:00"
     columns = ("number", "received_at", "collection", "objects", "status", "synchronous", "bytes")
@@ -278,9 +272,7 @@ def test_merging_is_a_dictionary_update_per_id(sent):
             record(warehouse, request("rooms", **objects))
             for id, properties in objects.items():
                 model.setdefault(id, {}).update(properties)
-        found = {
-            row["id"]: decode(str(row["properties"])) for row in warehouse.query("SELECT * FROM _objects")
-        }
+        found = {row["id"]: decode(str(row["properties"])) for row in warehouse.query("SELECT * FROM _objects")}
         assert found == model
         assert [list(each) for each in found.values()] == [list(model[id]) for id in found]
         assert [row["id"] for row in warehouse.rows("rooms")] == sorted(model)

@@ -1,11 +1,13 @@
 """The scheduler on APScheduler and the real clock: every wait is for something that happens, none for a time."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +18,8 @@ from syncer.core.plan import RunOptions
 from syncer.errors import SourceUnreachable, StateUnwritable
 from syncer.service.fires import Ending, Fires
 from syncer.service.scheduler import Scheduler
+from syncer.state.memory import MemoryStore
+from syncer.state.open import open_store
 
 SECOND = timedelta(seconds=1)
 LONG_AGO = timedelta(days=800)
@@ -39,22 +43,25 @@ def mapping(name: str, *schedules: Schedule) -> CollectionMapping:
     return CollectionMapping(name=name, source="app", table=name, schedules=schedules)
 
 
-class Remembered:
-    """Fires kept in memory."""
+class Remembered(MemoryStore):
+    """The store in memory, with fires known from before, and all that were recorded since."""
 
     def __init__(self, known: Mapping[tuple[str, str], datetime] | None = None) -> None:
-        self.known = dict(known or {})
-        #: every fire recorded, in order
-        self.written: list[tuple[str, str, datetime]] = []
-
-    def last_fire(self, mapping: str, schedule: str) -> datetime | None:
-        """What was recorded last."""
-        return self.known.get((mapping, schedule))
+        super().__init__()
+        for (name, schedule), at in (known or {}).items():
+            super().record_fire(name, schedule, at)
+        self.written: list[datetime] = []
 
     def record_fire(self, mapping: str, schedule: str, at: datetime) -> None:
         """Record it."""
-        self.known[mapping, schedule] = at
-        self.written.append((mapping, schedule, at))
+        super().record_fire(mapping, schedule, at)
+        self.written.append(at)
+
+    def last(self, name: str, schedule: Schedule) -> datetime:
+        """The recorded last fire."""
+        at = self.last_fire(name, schedule_key(schedule))
+        assert at is not None
+        return at
 
 
 class Unreachable:
@@ -119,6 +126,14 @@ class Runs:
         return [options.mode for mapping, options in self.begun if mapping == name]
 
 
+class Stubborn(Runs):
+    """Runs that hear the stop and take their time."""
+
+    def interrupt(self) -> None:
+        """Hear it."""
+        self.stop.set()
+
+
 class Daemon:
     """A scheduler that serves, with what it said."""
 
@@ -181,7 +196,7 @@ def test_every_runs_at_once_and_then_again_and_again() -> None:
         runs.go.set()
         async with Daemon(mapping("rooms", Schedule(every=SECOND)), runs=runs, fires=fires) as daemon:
             await daemon.until(lambda: daemon.ended("rooms", Ending.RAN) >= 3)
-        first, *later = [at for _, _, at in fires.written]
+        first, *later = fires.written
         assert first + SECOND == later[0], "the baseline is an interval before the first fire"
         assert all(after - before >= SECOND for before, after in pairwise(later))
         assert runs.begun[0][1] == RunOptions(mode=Mode.INCREMENTAL, trigger="schedule")
@@ -193,14 +208,13 @@ def test_a_restart_does_not_reset_an_interval() -> None:
     """`every` counts from the recorded fire: three quarters of an hour in, nothing runs at the start."""
 
     async def scene() -> None:
-        rooms, hourly = mapping("rooms", Schedule(every=timedelta(hours=1))), "every:3600s|incremental"
-        began = utc_now() - timedelta(minutes=45)
-        fires = Remembered({("rooms", hourly): began, ("cities", "every:1s|incremental"): began})
-        runs = Runs()
+        hourly, began = Schedule(every=timedelta(hours=1)), utc_now() - timedelta(minutes=45)
+        fires = Remembered({("rooms", "every:3600s|incremental"): began, ("cities", "every:1s|incremental"): began})
+        rooms, runs = mapping("rooms", hourly), Runs()
         async with Daemon(rooms, mapping("cities", Schedule(every=SECOND)), runs=runs, fires=fires) as daemon:
             await daemon.until(lambda: "cities" in runs.busy)
         assert not [name for name, _ in daemon.scheduler.endings if name == "rooms"]
-        assert fires.known["rooms", hourly] == began
+        assert fires.last("rooms", hourly) == began
 
     play(scene())
 
@@ -209,33 +223,34 @@ def test_missed_fires_are_made_up_for_by_one_run() -> None:
     """Two schedules missed fires for two years: one run, full, labelled catch-up, and both are up to date."""
 
     async def scene() -> None:
-        minutely, yearly = Schedule(every=timedelta(hours=6)), half_a_year_off()
+        six_hours, yearly = Schedule(every=timedelta(hours=6)), half_a_year_off()
         began = utc_now()
-        keys = [("rooms", schedule_key(schedule)) for schedule in (minutely, yearly)]
+        keys = [("rooms", schedule_key(schedule)) for schedule in (six_hours, yearly)]
         fires = Remembered(dict.fromkeys(keys, began - LONG_AGO))
         runs = Runs()
         runs.go.set()
-        async with Daemon(mapping("rooms", minutely, yearly), runs=runs, fires=fires) as daemon:
+        async with Daemon(mapping("rooms", six_hours, yearly), runs=runs, fires=fires) as daemon:
             await daemon.until(lambda: daemon.ended("rooms", Ending.RAN))
         assert runs.begun == [("rooms", RunOptions(mode=Mode.FULL, trigger="catch-up"))]
-        assert all(fires.known[key] >= began for key in keys)
+        assert fires.last("rooms", six_hours) == fires.last("rooms", yearly) >= began
         assert daemon.scheduler.endings == {("rooms", Ending.RAN): 1, ("rooms", Ending.FOLDED): 1}
         assert sum("one run catches up" in said for said in daemon.said) == 2
 
     play(scene())
 
 
-def test_a_caught_up_schedule_is_not_caught_up_again() -> None:
-    """A second start right after a catch-up runs nothing."""
+def test_a_caught_up_schedule_is_not_caught_up_again(tmp_path: Path) -> None:
+    """With the state in a file, a second start right after a catch-up runs nothing."""
 
     async def scene() -> None:
-        yearly = half_a_year_off()
-        fires = Remembered({("rooms", schedule_key(yearly)): utc_now() - LONG_AGO})
-        runs = Runs()
+        yearly, runs = half_a_year_off(), Runs()
+        fires = open_store(f"sqlite:///{tmp_path / 'state.db'}")
+        fires.record_fire("rooms", schedule_key(yearly), utc_now() - LONG_AGO)
         runs.go.set()
         for _ in range(2):
             async with Daemon(mapping("rooms", yearly), runs=runs, fires=fires) as daemon:
                 await daemon.until(lambda: daemon.ended("rooms", Ending.RAN) or len(runs.begun) == 1)
+        fires.close()
         assert len(runs.begun) == 1
         assert daemon.scheduler.endings == {}
 
@@ -250,7 +265,7 @@ def test_a_new_cron_has_missed_nothing() -> None:
         async with Daemon(mapping("rooms", yearly), runs=runs, fires=fires) as daemon:
             await daemon.until(lambda: fires.written)
         assert daemon.scheduler.endings == {}
-        assert began <= fires.known["rooms", schedule_key(yearly)] <= utc_now()
+        assert began <= fires.last("rooms", yearly) <= utc_now()
 
     play(scene())
 
@@ -330,18 +345,17 @@ def test_stopping_waits_for_runs_and_the_next_start_makes_up_for_them() -> None:
     """At a stop the running run is interrupted and awaited, the waiting one deferred; a restart runs both as one."""
 
     async def scene() -> None:
-        runs, fires = Runs(), Remembered()
-        nightly = half_a_year_off()
+        runs, nightly = Runs(), half_a_year_off()
         rooms = mapping("rooms", nightly, Schedule(every=SECOND))
-        fires.known["rooms", schedule_key(nightly)] = utc_now() - LONG_AGO
+        fires = Remembered({("rooms", schedule_key(nightly)): utc_now() - LONG_AGO})
         async with Daemon(rooms, runs=runs, fires=fires) as daemon:
             await daemon.until(lambda: runs.busy)
-            assert fires.known["rooms", schedule_key(nightly)] > utc_now() - timedelta(days=1)
+            assert fires.last("rooms", nightly) > utc_now() - timedelta(days=1)
             await daemon.until(lambda: "waiting=['rooms']" in repr(daemon.scheduler))
         assert runs.busy == []
         assert daemon.ended("rooms", Ending.RAN) == daemon.ended("rooms", Ending.DEFERRED) == 1
         assert any("the next start catches up" in said for said in daemon.said)
-        assert fires.known["rooms", schedule_key(nightly)] < utc_now() - timedelta(days=1)
+        assert fires.last("rooms", nightly) < utc_now() - timedelta(days=1)
 
         again = Runs()
         async with Daemon(rooms, runs=again, fires=fires) as daemon:
@@ -362,7 +376,7 @@ def test_nothing_begins_after_the_stop() -> None:
         await daemon.scheduler.serve(daemon.stop, runs.interrupt)
         assert runs.begun == []
         assert daemon.scheduler.endings == {("rooms", Ending.DEFERRED): 1}
-        assert fire_after(every, fires.known["rooms", schedule_key(every)]) <= utc_now()
+        assert fire_after(every, fires.last("rooms", every)) <= utc_now()
 
     play(scene())
 
@@ -426,6 +440,59 @@ def test_a_state_that_cannot_be_read_stops_the_start() -> None:
     play(scene())
 
 
+def test_no_fire_comes_after_the_stop() -> None:
+    """While a run takes its time to stop, its schedules fire no more; another daemon's fires tell the time."""
+
+    async def scene() -> None:
+        runs, watch = Stubborn(), Runs()
+        watch.go.set()
+        every = Schedule(every=SECOND)
+        async with Daemon(mapping("rooms", every), runs=runs, fires=Remembered()) as daemon:
+            await daemon.until(lambda: runs.busy)
+            daemon.stop.set()
+            await daemon.until(lambda: runs.stop.is_set())
+            before = daemon.scheduler.endings
+            async with Daemon(mapping("cities", every), runs=watch, fires=Remembered()) as other:
+                await other.until(lambda: len(watch.begun) >= 3)
+            assert daemon.scheduler.endings == before
+            assert repr(daemon.scheduler).endswith("<Turns busy=['rooms'] waiting=[]> draining>")
+            runs.go.set()
+
+    play(scene())
+
+
+def test_a_reload_that_meets_the_stop_plans_nothing() -> None:
+    """When the stop comes while a reload reads the state, the reload ends without effect."""
+
+    class Slow(Remembered):
+        """Fires in a store that is slow to tell of one mapping."""
+
+        asked = threading.Event()
+        told = threading.Event()
+
+        def last_fire(self, mapping: str, schedule: str) -> datetime | None:
+            """Wait to be told to answer."""
+            if mapping == "cities":
+                self.asked.set()
+                assert self.told.wait(PATIENCE)
+            return super().last_fire(mapping, schedule)
+
+    async def scene() -> None:
+        runs, fires = Runs(), Slow()
+        runs.go.set()
+        six_hours = Schedule(every=timedelta(hours=6))
+        async with Daemon(mapping("rooms", six_hours), runs=runs, fires=fires) as daemon:
+            await daemon.until(lambda: daemon.ended("rooms", Ending.RAN))
+            reload = asyncio.create_task(daemon.scheduler.replace([mapping("cities", six_hours)]))
+            await daemon.until(fires.asked.is_set)
+        fires.told.set()
+        await reload
+        assert daemon.scheduler.endings == {("rooms", Ending.RAN): 1}
+        assert "schedules=1" in repr(daemon.scheduler)
+
+    play(scene())
+
+
 def test_a_new_plan_replaces_the_old_one() -> None:
     """After a reload, removed mappings fire no more, new ones fire, and what stays keeps its next fire."""
 
@@ -477,7 +544,8 @@ def test_a_clock_set_back_puts_no_fire_off() -> None:
     """When the clock is set back by a week, an interval of two days is not served a week late."""
 
     async def scene() -> None:
-        runs, fires = Runs(), Remembered()
+        runs, two_days = Runs(), Schedule(every=timedelta(days=2))
+        fires = Remembered({("rooms", schedule_key(two_days)): utc_now()})
         clock = {"ahead": timedelta(0)}
         ticked = asyncio.Event()
 
@@ -489,8 +557,6 @@ def test_a_clock_set_back_puts_no_fire_off() -> None:
             ticked.set()
             clock["ahead"] = timedelta(days=-7)
 
-        two_days = Schedule(every=timedelta(days=2))
-        fires.known["rooms", schedule_key(two_days)] = utc_now()
         async with Daemon(
             mapping("rooms", two_days),
             runs=runs,

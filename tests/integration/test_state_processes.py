@@ -33,7 +33,8 @@ def state_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def start(code: str, *arguments: object) -> subprocess.Popen[str]:
     """A Python process of ours."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=PROJECT, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
 
 def outputs(processes: list[subprocess.Popen[str]]) -> list[str]:
@@ -77,23 +78,24 @@ def test_one_holder_at_any_instant(state_url: str, tmp_path: Path) -> None:
 OPENER = """
 import sys
 from syncer.state import open_store
-with open(sys.argv[2]) as gate:
-    gate.read()
+print("ready", flush=True)
+sys.stdin.readline()
 store = open_store(sys.argv[1])
 print(len(store.checkpoints()))
 store.close()
 """
 
 
-def test_opening_a_new_store_at_once(state_url: str, tmp_path: Path) -> None:
+def test_opening_a_new_store_at_once(state_url: str) -> None:
     """Eight processes open the same new store at once; all of them can use it."""
-    gates = [tmp_path / f"gate-{number}" for number in range(8)]
-    for gate in gates:
-        subprocess.run(["mkfifo", str(gate)], check=True)
-    openers = [start(OPENER, state_url, gate) for gate in gates]
-    # a process opens its gate only after its imports, and waits there for the other end
-    for end in [gate.open("w") for gate in gates]:
-        end.close()
+    openers = [start(OPENER, state_url) for _ in range(8)]
+    for opener in openers:
+        assert opener.stdout is not None
+        assert opener.stdout.readline() == "ready\n"
+    for opener in openers:
+        assert opener.stdin is not None
+        opener.stdin.write("\n")
+        opener.stdin.flush()
     assert outputs(openers) == ["0"] * 8
 
 
@@ -148,10 +150,7 @@ OWNER = "from syncer.state import current_owner; print(current_owner(), flush=Tr
 @pytest.fixture
 def sleeper() -> Iterator[subprocess.Popen[str]]:
     """A process that tells its owner and waits."""
-    command = [sys.executable, "-c", OWNER]
-    process = subprocess.Popen(
-        command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
+    process = start(OWNER)
     with process:
         yield process
         process.kill()

@@ -78,6 +78,8 @@ def test_sqlite(sqlite_url: str, execute_sql: Callable[[str, str], None]) -> Non
 def test_every_code_is_documented() -> None:
     """The codes that shaping can give are those of the table."""
     core = Path(__file__).parents[2] / "syncer" / "core"
-    used = {code for path in core.glob("*.py") for code in re.findall(r'Refusal\(\s*"([A-Z_]+)"', path.read_text("utf-8"))}
+    used = {
+        code for path in core.glob("*.py") for code in re.findall(r'Refusal\(\s*"([A-Z_]+)"', path.read_text("utf-8"))
+    }
     table = DOC.read_text("utf-8").split("## Codes of refused rows", 1)[1]
     assert used == {code for code in re.findall(r"`([A-Z_]+)`", table) if not code.startswith("API_")}

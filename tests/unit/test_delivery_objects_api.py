@@ -54,7 +54,10 @@ def delivery(
     max_in_flight: int = 4, synchronous: Literal["auto", "always", "never"] = "auto",
 ) -> ObjectsApi:  # fmt: skip
     world = World(
-        clock=virtual_time.clock, now=lambda: datetime(2026, 3, 1, tzinfo=UTC), sleep=asyncio.sleep, rng=random.Random(1)
+        clock=virtual_time.clock,
+        now=lambda: datetime(2026, 3, 1, tzinfo=UTC),
+        sleep=asyncio.sleep,
+        rng=random.Random(1),
     )
     return ObjectsApi(
         write_key="canary", endpoint="https://rooms.example", synchronous=synchronous, max_in_flight=max_in_flight,

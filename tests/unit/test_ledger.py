@@ -103,9 +103,7 @@ def test_an_id_in_flight_is_blocked_until_it_settles() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(1, 30), st.sets(st.integers(0, 29))), max_size=8), st.randoms())
-def test_the_checkpoint_never_passes_what_is_not_settled(
-    chunks: list[tuple[int, set[int]]], chance: object
-) -> None:
+def test_the_checkpoint_never_passes_what_is_not_settled(chunks: list[tuple[int, set[int]]], chance: object) -> None:
     """Against a naive model: at every moment the safe watermark is that of the last fully settled prefix."""
     ledger, batcher = Ledger(), Batcher("rooms", Limits(objects=3))
     settled: set[int] = set()

@@ -71,7 +71,14 @@ class World:
             now=lambda: self.now, monotonic=lambda: 0.0, stop=stop,
         )  # fmt: skip
         return await execute(
-            Job(mapping=self.mapping, options=options, ports=ports, timezone="UTC", owner="me", run_id=f"run-{self._runs}")
+            Job(
+                mapping=self.mapping,
+                options=options,
+                ports=ports,
+                timezone="UTC",
+                owner="me",
+                run_id=f"run-{self._runs}",
+            )
         )
 
     @property

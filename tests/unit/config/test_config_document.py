@@ -62,17 +62,16 @@ def test_aliases_and_merges_expand() -> None:
     assert content["d"] == {"x": "1", "y": "2"}
 
 
-def test_repeated_keys_are_problems_with_both_lines() -> None:
-    """The later one is told, and names the line of the earlier; the rest of the file is still read."""
+def test_repeated_keys_are_found_with_both_lines() -> None:
+    """The earlier and the later one; the rest of the file is still read."""
     found = parse("rooms: 1\nreviews: 2\nrooms: 3\ncities: 4\n")
-    assert [str(each) for each in found.problems] == ["syncer.yaml:3: rooms: repeats the key on line 1"]
-    assert "cities" in found.content
+    assert found.repeated == ((("rooms",), 1, 3),)
+    assert list(found.content) == ["rooms", "reviews", "cities"]
 
 
-def test_a_key_with_nothing_behind_it_is_a_problem() -> None:
-    """`watermark:` alone would quietly make every run a full one."""
-    (problem,) = parse("rooms:\n  watermark:\n  tags: null\n").problems
-    assert (problem.line, problem.path) == (2, "rooms.watermark")
+def test_keys_with_nothing_behind_them_are_found() -> None:
+    """`null` and an empty text are something."""
+    assert parse("rooms:\n  watermark:\n  tags: null\n  send: ''\n").blank == (("rooms", "watermark"),)
 
 
 @pytest.mark.parametrize(

@@ -55,8 +55,10 @@ FIRST = 10
         ("schedules: [{}]", "schedules[0]", "expected either `cron` or `every`"),
         ("schedules: [{every: 5m}, {every: 5m, cron: 0 * * * *}]", "schedules[1]", "either `cron` or `every`"),
         ("schedules: [{every: 5}]", "schedules[0].every", "needs a unit"),
-        ("schedules: [{cron: 61 * * * *}]", "schedules[0].cron", "the minute of the cron expression"),
-        ("schedules: [{cron: hourly}]", "schedules[0].cron", "five fields"),
+        ("schedules: [{cron: 61 * * * *}]", "schedules[0].cron", "the minute cannot be this; it takes 0 to 59"),
+        ("schedules: [{cron: hourly}]", "schedules[0].cron", "this has 1 fields; cron needs five"),
+        ("schedules: [{cron: 0 2 30 2 *}]", "schedules[0].cron", "never fires"),
+        (f"schedules: [{{cron: {'1' * 5000} * * * *}}]", "schedules[0].cron", "expected a cron expression"),
         ("schedules: [{every: 5m, mode: ful}]", "schedules[0].mode", "did you mean `full`?"),
         ("schedules: [{every: 5m, timezone: Amerika/New_York}]", "schedules[0].timezone", "`America/New_York`?"),
         ("schedules: [{every: 5m, timezone: ''}]", "schedules[0].timezone", "not an IANA time zone"),
@@ -96,10 +98,11 @@ def test_a_wrong_mapping_is_told(
         ("version: 1", "version: 1\nstate: syncer.db", 2, "state", "expected keys and values"),
         ("version: 1", "version: 1\ndefaults: {sends: all}", 2, "defaults.sends", "did you mean `send`?"),
         ("version: 1", "version: 1\ndefaults: [x]", 2, "defaults", "expected keys and values"),
+        ("@db.test", "@db.test:port", 3, "sources.app.url", "are written `%2F`"),
+        (":wk_8Jq2S3cr3t@", ":wk@S3:cr3t@", 3, "sources.app.url", "are written `%2F`"),
         ("app: {", "a b: {", 3, "sources.…", "a name is made of"),
         ("app: {", "app: {zone: UTC, ", 3, "sources.app.zone", "unknown key `zone`"),
         ("app: {", "app: {timezone: +02:00, ", 3, "sources.app.timezone", "not an IANA time zone"),
-        ("app: {", "app: {timezone: utc, ", 3, "sources.app.timezone", "did you mean `UTC`?"),
         ("destination:", "destination:\n  region: eu", 5, "destination.region", "expected `oregon` or `dublin`"),
         ("destination:", "destination:\n  api: bluk", 5, "destination.api", "did you mean `bulk`?"),
         (
@@ -203,6 +206,27 @@ def test_a_wrong_default_is_told_once_where_it_is(problems: Problems, valid: str
     ]
 
 
+def test_a_key_with_nothing_behind_it_is_told(problems: Problems, mapping: Callable[[str], str]) -> None:
+    """`watermark:` alone would quietly make every run a full one."""
+    (found,) = problems(mapping("watermark:"))
+    assert (found.line, found.path) == (FIRST, "mappings.rooms.watermark")
+    assert "nothing behind it" in found.message
+
+
+def test_a_repeated_key_hides_nothing(problems: Problems, mapping: Callable[[str], str]) -> None:
+    """The later one is told with the line of the earlier, and what else is wrong with the key too."""
+    assert [(each.line, each.message) for each in problems(mapping("sned: all\nsned: all"))] == [
+        (FIRST, "unknown key `sned`; did you mean `send`?"),
+        (FIRST + 1, f"repeats the key on line {FIRST}"),
+    ]
+
+
+def test_names_that_are_not_printed_are_still_told_apart(problems: Problems, valid: str) -> None:
+    """One problem for each of them."""
+    found = problems(valid + "  a b: {table: a, collection: a}\n  c d: {table: c, collection: c}\n")
+    assert [(each.line, each.path) for each in found] == [(10, "mappings.…"), (11, "mappings.…")]
+
+
 def test_two_mappings_of_one_collection_are_both_named(problems: Problems, valid: str) -> None:
     """Their full runs would take each other's objects for deleted."""
     (found,) = problems(valid + "  suites: {table: suites, collection: rooms}\n")
@@ -260,6 +284,7 @@ SECRETS = [
     "  endpoint: http://S3cr3t@a.test\n  write_key: k",
     "  max_in_flight: S3cr3t\n  write_key: k",
     "  retry_for: S3cr3t\n  write_key: k",
+    "  retry_for: 5m\n  write_key: k\ndefaults:\n  schedules: [{cron: '`S3cr3t` * * `S3cr3t` *'}]",
     "  write_key: 'S3cr3t",
     "  write_key: *S3cr3t",
     "  write_key: !S3cr3t",

@@ -187,4 +187,5 @@ def test_both_sides_of_the_agreement_are_tried() -> None:
 
 def test_the_example_says_nothing_twice() -> None:
     """No repeated keys, no keys with nothing behind them."""
-    assert parse_document(EXAMPLE.read_text(), "config.example.yaml").problems == ()
+    document = parse_document(EXAMPLE.read_text(), "config.example.yaml")
+    assert (document.blank, document.repeated) == ((), ())
