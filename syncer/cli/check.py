@@ -12,10 +12,11 @@ from syncer.core.calendar import next_fires
 from syncer.core.model import CollectionMapping
 from syncer.errors import SyncerError
 from syncer.run.examine import Examined, Finding, Level, examine
+from syncer.run.grants import grants
 from syncer.run.runner import utc_now
 from syncer.source import open_source
-from syncer.source.base import Source
-from syncer.source.inspection import grants, watermark_index
+from syncer.source.inspection import has_watermark_index
+from syncer.source.sql import SqlSource
 
 
 @click.command(
@@ -64,6 +65,8 @@ def _check_offline(config: Config, mappings: list[CollectionMapping]) -> int:
 
 
 def _check_source(config: Config, name: str, mappings: list[CollectionMapping]) -> int:
+    from sqlalchemy.engine import make_url
+
     settings = config.sources[name]
     try:
         source = open_source(name, settings.url, timezone=settings.timezone)
@@ -77,7 +80,8 @@ def _check_source(config: Config, name: str, mappings: list[CollectionMapping]) 
         return error.exit_code
     finally:
         source.close()
-    told = grants(settings.url, mappings)
+    url = make_url(settings.url)
+    told = grants(url.get_backend_name(), url.username, mappings)
     if told:
         click.echo(f"\nsource {name} needs no more than:")
         for line in told:
@@ -85,14 +89,15 @@ def _check_source(config: Config, name: str, mappings: list[CollectionMapping]) 
     return 0 if all(each.sound for each in examined) else 2
 
 
-def _check_mapping(source: Source, mapping: CollectionMapping, timezone: str) -> Examined:
+def _check_mapping(source: SqlSource, mapping: CollectionMapping, timezone: str) -> Examined:
     examined = examine(mapping, source, timezone)
     click.echo(f"\n{mapping.name} -> {mapping.collection}")
     by_column = {each.index: each for each in examined.properties}
     rows = []
     for index, column in enumerate(examined.columns):
         becomes = by_column.get(index)
-        rows.append([column.name, column.sql_type or "?", becomes.name if becomes else "(not sent)", column.kind])
+        unsent = "(the id)" if column.name in mapping.primary_key else "(not sent)"
+        rows.append([column.name, column.sql_type or "?", becomes.name if becomes else unsent, column.kind])
     if rows:
         click.echo(_indented(render(["column", "type", "property", "sent as"], rows)))
     for finding in examined.findings:
@@ -103,12 +108,17 @@ def _check_mapping(source: Source, mapping: CollectionMapping, timezone: str) ->
     return examined
 
 
-def _index(source: Source, mapping: CollectionMapping) -> None:
-    if mapping.watermark is None or watermark_index(source, mapping) is not False:
+def _index(source: SqlSource, mapping: CollectionMapping) -> None:
+    if mapping.watermark is None:
         return
     column = mapping.watermark.column
+    if has_watermark_index(source, mapping, column) is not False:
+        return
     message = f"watermark {column}: no index begins with it, so every incremental run reads the whole table"
-    _say(Finding(level=Level.WARNING, message=message, hint=f"CREATE INDEX ON {mapping.table} ({column})"))
+    table = str(mapping.table)
+    index = f"{table.rpartition('.')[2]}_{column}"
+    hint = f"CREATE INDEX {index} ON {table} ({column})"
+    _say(Finding(level=Level.WARNING, message=message, hint=hint))
 
 
 def _fires(mapping: CollectionMapping) -> None:

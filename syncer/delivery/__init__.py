@@ -46,7 +46,7 @@ def open_delivery(
         UsageError: the api is not one of those.
     """
     if api not in ("objects", "auto"):
-        raise UsageError(f"there is no api {api}", "destination.api is objects or auto")
+        raise UsageError(f"`api: {api}` is not built yet", "set destination.api to `auto` or `objects`")
     world = world or World()
     return ObjectsApi(
         write_key=write_key, endpoint=endpoint, synchronous=synchronous, max_in_flight=max_in_flight,

@@ -135,6 +135,7 @@ class _Run:
     async def _prepared(self) -> Pipeline:
         """Everything that is decided before the first row: columns, shape, plan, key."""
         job, ports = self._job, self._job.ports
+        _refuse_unbuilt(job.mapping)
         source = await asyncio.to_thread(ports.source)
         described = await asyncio.to_thread(source.describe, job.mapping)
         mapping = job.mapping
@@ -182,6 +183,15 @@ class _Run:
             error = SyncerError(f"mapping {report.mapping}: the counts do not add up: {report.counts}")
             return _ended(self._job, report, Outcome.FAILED, error)
         return _ended(self._job, report, Outcome.PARTIAL if report.counts.rejected else Outcome.SUCCEEDED)
+
+
+def _refuse_unbuilt(mapping: CollectionMapping) -> None:
+    """Rather no run than one that leaves out what was asked for."""
+    if mapping.deletes == "tombstone":
+        raise MappingError(
+            f"mapping {mapping.name}: `deletes: tombstone` is not built yet, so deleted rows would stay unmarked",
+            f"set mappings.{mapping.name}.deletes to `ignore`",
+        )
 
 
 def _decided(counts: Counts) -> Counts:

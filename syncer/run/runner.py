@@ -76,7 +76,7 @@ class Runner:
         if self._delivery is None:
             to = self._config.destination
             self._delivery = open_delivery(
-                write_key=to.write_key, endpoint=to.endpoint, synchronous=to.synchronous,
+                write_key=to.write_key, endpoint=to.endpoint, api=to.api, synchronous=to.synchronous,
                 max_in_flight=to.max_in_flight, requests_per_second=to.requests_per_second, retry_for=to.retry_for,
                 notice=self._notice,
             )  # fmt: skip

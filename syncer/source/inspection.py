@@ -38,7 +38,7 @@ class Table:
 
 def tables(source: SqlSource) -> list[Table]:
     """All tables and views that the source's user may see, by name."""
-    with source.asking() as connection:
+    with source.snapshot() as connection:
         inspector = inspect(connection)
         usual = inspector.default_schema_name
         found: list[tuple[str | None, str]] = []
@@ -53,7 +53,7 @@ def tables(source: SqlSource) -> list[Table]:
 
 def _table(source: SqlSource, schema: str | None, name: str) -> Table:
     dialect = source.dialect
-    with source.asking() as connection:
+    with source.snapshot() as connection:
         query = Sql(text=f"SELECT * FROM {dialect.path(schema, name)}")  # noqa: S608  quoted names
         columns = dialect.describe(connection, query)
         key = dialect.own_key(connection, schema, name)
@@ -71,12 +71,12 @@ def has_watermark_index(source: SqlSource, mapping: CollectionMapping, watermark
     """Whether an index of the mapping's table begins with the watermark. None: a query, of which nobody knows."""
     if mapping.table is None:
         return None
-    with source.asking() as connection:
+    with source.snapshot() as connection:
         schema, table = find_table(connection, mapping.name, mapping.table)
         return watermark in source.dialect.indexed(connection, schema, table)
 
 
 def estimate(source: SqlSource, mapping: CollectionMapping) -> int | None:
     """About how many rows the mapping's query returns, where the planner tells without reading them."""
-    with source.asking() as connection:
+    with source.snapshot() as connection:
         return source.dialect.estimate(connection, source.query(connection, mapping))

@@ -31,15 +31,16 @@ def open_source(name: str, url: str, timezone: str = "UTC") -> SqlSource:
     """
     parsed = _parsed(name, url)
     backend = parsed.get_backend_name()
+    zone = ZoneInfo(timezone)
     with loading(name, backend):
-        dialect = _dialect(backend)(parsed, ZoneInfo(timezone))
+        dialect = _dialect(backend)(parsed, zone)
         return SqlSource(name, dialect.engine(), dialect)
 
 
 def _parsed(name: str, url: str) -> URL:
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise SourceUnreachable(
             f"source {name}: its url cannot be read", "write it like postgresql://user:password@host:5432/database"
         ) from None

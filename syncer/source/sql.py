@@ -40,19 +40,19 @@ class SqlSource:
 
     def identity(self) -> str:
         """What makes this the same database tomorrow; no secret in it."""
-        with self.asking() as connection:
+        with self.snapshot() as connection:
             return self._dialect.identity(connection)
 
     def describe(self, mapping: CollectionMapping) -> Described:
         """Columns and key of the mapping's query."""
-        with self.asking() as connection:
+        with self.snapshot() as connection:
             query, key = self._query(connection, mapping)
             columns = self._dialect.describe(connection, Sql(text=query.render()))
             return resolve(mapping, columns, key)
 
     def key_faults(self, mapping: CollectionMapping, described: Described) -> KeyFaults:
         """Count NULL and repeated keys and NULL watermarks, in one snapshot."""
-        with self.asking() as connection:
+        with self.snapshot() as connection:
             query, own = self._query(connection, mapping)
             inner = statements.placed(self._dialect, query, None, described)
             if self._dialect.enforces_keys and own and own == described.primary_key:
@@ -86,7 +86,7 @@ class SqlSource:
         """The current rows with these keys; absent ones are left out."""
         if not keys:
             return []
-        with self.asking() as connection:
+        with self.snapshot() as connection:
             query, _ = self._query(connection, mapping)
             inner = statements.placed(self._dialect, query, None, described)
             found: list[Row] = []
@@ -101,7 +101,7 @@ class SqlSource:
         self._engine.dispose()
 
     @contextmanager
-    def asking(self) -> Iterator[Connection]:
+    def snapshot(self) -> Iterator[Connection]:
         """A connection in a read-only snapshot, for one question. The database's errors become ours."""
         with self._connection() as connection, asking(self._name, self._dialect):
             self._dialect.begin(connection)

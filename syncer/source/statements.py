@@ -105,7 +105,7 @@ def _conditions(
         conditions.append(dialect.ends_before(column, plan.end, connection))
     ranged = plan.end is not None or (plan.start is not None and not plan.advances)
     assert plan.rule is not None
-    if ranged or plan.rule.nulls != "include":
+    if ranged or plan.rule.nulls == "skip":
         return conditions
     empty = f"{dialect.place(column)} IS NULL"
     return [Sql(text=f"({each.text} OR {empty})", binds=each.binds) for each in conditions]

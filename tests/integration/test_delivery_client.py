@@ -60,7 +60,8 @@ def test_answer() -> None:
             then=http_server.Then.CLOSE,
         ),
     ],
-    ids=["reset", "closed", "silent", "garbage", "half", "half-reset", "stalled", "half-head", "half-chunk", "bad-gzip"],
+    ids=["reset", "closed", "silent", "garbage", "half", "half-reset", "stalled", "half-head", "half-chunk",
+         "bad-gzip"],
 )  # fmt: skip
 def test_no_answer_to_a_request_that_arrived_is_in_doubt(reply: http_server.Reply) -> None:
     """Whatever goes wrong after the request arrived, it may have been carried out."""
@@ -244,6 +245,19 @@ def test_connections_are_reused_and_closed() -> None:
     assert (100, 4, 0) == (len(server.requests), opened, left)
 
 
+def test_no_more_connections_than_allowed() -> None:
+    """Eight requests at once over two connections wait for each other."""
+
+    async def main() -> None:
+        client = HttpClient(server.endpoint, connections=2)
+        await asyncio.gather(*(client.post(b"{}", {}) for _ in range(8)))
+        await client.close()
+
+    with http_server.serving(http_server.always(http_server.ACCEPTED)) as server:
+        asyncio.run(main())
+    assert (8, 2) == (len(server.requests), server.connections)
+
+
 def test_a_failed_connection_is_not_used_again() -> None:
     """After an answer that was cut off, the next request gets a connection of its own."""
 
@@ -265,7 +279,10 @@ def test_a_failed_connection_is_not_used_again() -> None:
     | st.tuples(
         st.sampled_from([b"HTTP/1.1 200 OK\r\n", b"HTTP/1.0 200\r\n", b"HTTP/1.1 2000 X\r\n", b"HTTP/9.9 200 OK\r\n"]),
         st.sampled_from(
-            [b"", b"Content-Length: 5\r\n", b"Content-Length: -1\r\n", b"Transfer-Encoding: chunked\r\n", b"X: \xff\xe9\r\n"]
+            [
+                b"", b"Content-Length: 5\r\n", b"Content-Length: -1\r\n", b"Transfer-Encoding: chunked\r\n",
+                b"X: \xff\xe9\r\n",
+            ]
         ),
         st.binary(max_size=60),
     ).map(lambda parts: parts[0] + parts[1] + b"\r\n" + parts[2])

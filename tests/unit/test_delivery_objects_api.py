@@ -229,6 +229,29 @@ def test_pauses_are_no_attempts() -> None:
     assert retries[0].wait <= 0.5
 
 
+def test_a_pause_also_holds_who_waits_for_the_rate() -> None:
+    """A batch that waits for its turn under the rate when a pause begins waits for the pause as well."""
+    api = Api(sequence(status(429, retry_after="30")))
+    send(api, batch(0), batch(1), rate=1)
+    assert api.times[1] >= 1030.05 - 1e-9
+
+
+def test_a_shorter_pause_does_not_shorten_a_longer_one() -> None:
+    """Of two pauses asked for together the longer holds."""
+    api = Api(sequence(status(429, retry_after="30"), status(429, retry_after="1")))
+    send(api, batch(0), batch(1))
+    assert api.times[2] >= 1030.05 - 1e-9
+
+
+def test_unspecified_pauses_grow_per_pause_not_per_request() -> None:
+    """Sixteen simultaneous 429 without Retry-After make one short pause, the next sixteen a longer one."""
+    events: list[Event] = []
+    api = Api(sequence(*[status(429)] * 32), latency=0.001)
+    send(api, *map(batch, range(16)), max_in_flight=16, events=events)
+    assert 2 == len(events)
+    assert all(event.wait <= most for event, most in zip(events, (0.5, 1.0), strict=True))  # type: ignore[union-attr]
+
+
 # --- patience
 
 
@@ -282,6 +305,20 @@ def test_an_accepted_batch_renews_patience() -> None:
     receipt = virtual_time.run(main())
     assert isinstance(receipt.failure, EndpointUnreachable)
     assert 1090.0 + 30 == pytest.approx(api.times[-1])
+
+
+def test_patience_begins_with_the_batch() -> None:
+    """A batch first tried long after the last acceptance has the whole time."""
+    api = Api(sequence(ok, then=status(500)), latency=0)
+
+    async def main() -> Receipt:
+        to = delivery(api, retry_for=30)
+        await to.send(batch(0))
+        await asyncio.sleep(10_000)
+        return await to.send(batch(1))
+
+    virtual_time.run(main())
+    assert 11_030.0 == pytest.approx(api.times[-1])
 
 
 def test_unheard_endpoint_is_given_up_early() -> None:
@@ -386,6 +423,15 @@ def test_split_that_fails_half_way(code: int, kind: type[DeliveryError]) -> None
     )  # fmt: skip
     assert isinstance(receipt.failure, kind)
     assert 3 == len(api.requests)
+
+
+def test_a_given_up_half_ends_the_split() -> None:
+    """When the first half of a split is given up, the second is not tried: the receipt is unsettled either way."""
+    api = Api(sequence(status(400), then=status(500)), latency=0)
+    (receipt,) = send(api, batch(), retry_for=5)
+    assert 10 == len(receipt.unsettled)
+    assert {str(row) for row in range(5)} == receipt.in_doubt
+    assert all("5" not in ids for ids in api.ids[1:])
 
 
 # --- the end
