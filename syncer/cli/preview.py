@@ -9,9 +9,9 @@ from syncer.config import Config, select_mappings
 from syncer.core.batch import Batcher
 from syncer.core.model import CollectionMapping, Limits, Mode
 from syncer.core.plan import RunPlan
-from syncer.core.shape import Shaped, compile_shape
-from syncer.core.zones import zone_of
+from syncer.core.shape import Shaped
 from syncer.delivery.objects_api import encoded
+from syncer.run.shaping import shaper_for
 from syncer.source import open_source
 
 
@@ -45,7 +45,7 @@ def _shaped(config: Config, mapping: CollectionMapping, limit: int) -> Shaped:
     source = open_source(mapping.source, settings.url, timezone=settings.timezone)
     try:
         described = source.describe(mapping)
-        shaper = compile_shape(mapping, described.columns, described.primary_key, zone_of(settings.timezone))
+        shaper = shaper_for(mapping, described, settings.timezone)
         plan = RunPlan(mapping=mapping, primary_key=described.primary_key, mode=Mode.FULL, limit=limit, saves=False)
         with source.read(plan, described) as chunks:
             rows = [row for chunk in chunks for row in chunk.rows]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
@@ -11,12 +11,13 @@ import click
 from syncer.cli.app import Globals
 from syncer.cli.tables import moment, render
 from syncer.config import Config, select_mappings
-from syncer.core.model import Checkpoint, CollectionMapping, Kind, Lease, Mode, Outcome, RunReport, Watermark
+from syncer.core.model import Checkpoint, CollectionMapping, Lease, Mode, Outcome, RunReport, Watermark
 from syncer.core.plan import RunPlan, digest_of
 from syncer.errors import UsageError
 from syncer.run.executor import LEASE_TTL
 from syncer.run.runner import new_run_id, utc_now
 from syncer.source import open_source
+from syncer.source.base import Described
 from syncer.state import open_store
 from syncer.state.base import Commit, Store
 from syncer.state.export import export_state
@@ -130,7 +131,7 @@ def _checkpoint(config: Config, mapping: CollectionMapping, text: str | None, be
     source = open_source(mapping.source, settings.url, timezone=settings.timezone)
     try:
         described = source.describe(mapping)
-        watermark = _watermark(mapping, {each.name: each.kind for each in described.columns}, text, before)
+        watermark = _watermark(mapping, described, text, before)
         plan = RunPlan(
             mapping=mapping,
             primary_key=described.primary_key,
@@ -147,15 +148,16 @@ def _checkpoint(config: Config, mapping: CollectionMapping, text: str | None, be
 
 
 def _watermark(
-    mapping: CollectionMapping, kinds: Mapping[str, Kind], text: str | None, before: Checkpoint | None
+    mapping: CollectionMapping, described: Described, text: str | None, before: Checkpoint | None
 ) -> Watermark | None:
     if text is None:
         return before.watermark if before else None
-    if mapping.watermark is None:
+    if described.watermark is None:
         raise UsageError(
             f"mapping {mapping.name} has no watermark", f"add `watermark: COLUMN` to mappings.{mapping.name}"
         )
-    return Watermark(kind=kinds[mapping.watermark.column], text=text)
+    kinds = {each.name: each.kind for each in described.columns}
+    return Watermark(kind=kinds[described.watermark], text=text)
 
 
 def _write(store: Store, lease: Lease, mapping: CollectionMapping, checkpoint: Checkpoint) -> None:

@@ -106,8 +106,8 @@ def plan_run(
     if not known:
         raise CheckpointMismatch(
             f"mapping {mapping.name}: the query, watermark, key or database changed since the checkpoint was saved",
-            f"run `syncer run --select {mapping.name} --full` to read everything again, or "
-            f"`syncer state set {mapping.name} --adopt` to go on from the saved watermark",
+            f"syncer run --select {mapping.name} --full reads everything again; "
+            f"syncer state set {mapping.name} --adopt goes on from the saved watermark",
         )
     assert checkpoint is not None
     return RunPlan(

@@ -100,19 +100,21 @@ def compile_shape(
     key: Sequence[str],
     zone: tzinfo,
     *,
+    watermark: str | None = None,
     largest: int = 500_000,
 ) -> Shaper:
     """Compile a mapping for these columns.
 
     Args:
         key: names of the key columns, as the columns have them.
+        watermark: name of the watermark column, as the columns have it.
         zone: zone of naive timestamps.
         largest: bytes of the largest request body.
 
     Raises:
         MappingError: see `properties_of`.
     """
-    return Shaper(mapping, columns, key, zone, largest - _ENVELOPE)
+    return Shaper(mapping, columns, key, zone, watermark=watermark, room=largest - _ENVELOPE)
 
 
 class Shaper:
@@ -124,6 +126,8 @@ class Shaper:
         columns: Sequence[Column],
         key: Sequence[str],
         zone: tzinfo,
+        *,
+        watermark: str | None,
         room: int,
     ) -> None:
         self.properties = properties_of(mapping, columns, key)
@@ -141,7 +145,7 @@ class Shaper:
         self._key = [(by_name[name], converter_for(columns[by_name[name]], zone)) for name in key]
         self._key_kinds = [columns[by_name[name]].kind for name in key]
         rule = mapping.watermark
-        self._watermark = by_name[rule.column] if rule else None
+        self._watermark = by_name[watermark] if watermark is not None else None
         self._skip_nulls = rule is not None and rule.nulls == "skip"
         self._not_finite = 0
 

@@ -8,10 +8,10 @@ from enum import StrEnum
 
 from syncer.core.model import CollectionMapping, Column, Kind, Mode
 from syncer.core.plan import RunPlan
-from syncer.core.shape import Property, Shaped, compile_shape, properties_of
+from syncer.core.shape import Property, Shaped, properties_of
 from syncer.core.watermark import check_kind, lookback_of
-from syncer.core.zones import zone_of
 from syncer.errors import SourceUnreachable, SyncerError
+from syncer.run.shaping import shaper_for
 from syncer.source.base import Described, KeyFaults, Source
 
 #: rows whose values are looked at
@@ -115,7 +115,7 @@ def _watermark_findings(mapping: CollectionMapping, described: Described) -> lis
     rule = mapping.watermark
     if rule is None:
         return [Finding(level=Level.NOTE, message="no watermark: every run reads everything and sends what changed")]
-    column = next(each for each in described.columns if each.name == rule.column)
+    column = next(each for each in described.columns if each.name == described.watermark)
     check_kind(column.kind, column.name)
     back = lookback_of(rule, column.kind)
     message = f"watermark {rule.column}: {column.sql_type or column.kind}, re-reads {back}"
@@ -142,7 +142,7 @@ def _name_findings(properties: tuple[Property, ...]) -> list[Finding]:
 
 def _value_findings(mapping: CollectionMapping, described: Described, source: Source, timezone: str) -> list[Finding]:
     """What shaping makes of the first rows."""
-    shaper = compile_shape(mapping, described.columns, described.primary_key, zone_of(timezone))
+    shaper = shaper_for(mapping, described, timezone)
     plan = RunPlan(mapping=mapping, primary_key=described.primary_key, mode=Mode.FULL, limit=SAMPLE, saves=False)
     with source.read(plan, described) as chunks:
         rows = [row for chunk in chunks for row in chunk.rows]

@@ -11,10 +11,9 @@ from datetime import timedelta
 from syncer.core.events import Noticed, RunFinished, RunStarted
 from syncer.core.model import CollectionMapping, Counts, Lease, Outcome, RunReport
 from syncer.core.plan import RunOptions, digest_of, plan_run
-from syncer.core.shape import compile_shape
-from syncer.core.zones import zone_of
 from syncer.errors import DeliveryError, LeaseHeld, LeaseLost, MappingError, SyncerError
 from syncer.run.pipeline import Pipeline, Ports, null_watermark_error
+from syncer.run.shaping import shaper_for
 from syncer.source.base import Described, Source
 from syncer.state.base import Commit
 
@@ -139,9 +138,7 @@ class _Run:
         source = await asyncio.to_thread(ports.source)
         described = await asyncio.to_thread(source.describe, job.mapping)
         mapping = job.mapping
-        shaper = compile_shape(
-            mapping, described.columns, described.primary_key, zone_of(job.timezone), largest=ports.delivery.limits.body
-        )
+        shaper = shaper_for(mapping, described, job.timezone, ports.delivery.limits)
         identity = await asyncio.to_thread(source.identity)
         digest = digest_of(mapping, described.primary_key, identity)
         checkpoint = await asyncio.to_thread(ports.store.checkpoint, mapping.name)

@@ -19,10 +19,9 @@ from syncer.core.model import (
     RunReport,
     SegmentObject,
 )
-from syncer.core.shape import compile_shape
-from syncer.core.zones import zone_of
 from syncer.errors import SyncerError
 from syncer.run.executor import LEASE_TTL, Job
+from syncer.run.shaping import shaper_for
 from syncer.state.base import Commit, Fingerprint
 
 
@@ -60,13 +59,7 @@ async def _replay(job: Job, lease: Lease, letters: Sequence[DeadLetter]) -> Repl
     by_key = {each.rejection.key: each for each in letters if each.rejection.key is not None}
     source = await asyncio.to_thread(ports.source)
     described = await asyncio.to_thread(source.describe, mapping)
-    shaper = compile_shape(
-        mapping,
-        described.columns,
-        described.primary_key,
-        zone_of(job.timezone),
-        largest=ports.delivery.limits.body,
-    )
+    shaper = shaper_for(mapping, described, job.timezone, ports.delivery.limits)
     rows = await asyncio.to_thread(source.read_keys, mapping, described, list(by_key))
     shaped = shaper.shape(rows, 0)
     receipts = await _sent(job, shaped.objects)

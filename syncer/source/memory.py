@@ -27,7 +27,8 @@ class MemorySource:
 
     def describe(self, mapping: CollectionMapping) -> Described:
         """The columns and key it was made with."""
-        return Described(columns=self._columns, primary_key=self._key)
+        rule = mapping.watermark
+        return Described(columns=self._columns, primary_key=self._key, watermark=rule.column if rule else None)
 
     def key_faults(self, mapping: CollectionMapping, described: Described) -> KeyFaults:
         """Counted row by row."""

@@ -167,8 +167,8 @@ def check_saved(mapping: CollectionMapping, column: Column, saved: Watermark | N
     if saved is None or not column.exact or saved.kind is column.kind:
         return
     raise MappingError(
-        f"mapping {mapping.name}: the saved watermark is a {saved.kind}, "
-        f"but column {column.name} is now a {column.kind}",
+        f"mapping {mapping.name}: the saved watermark has the type {saved.kind}, "
+        f"but column {column.name} now has {column.kind}",
         f"run `syncer run --select {mapping.name} --full` to begin again",
     )
 

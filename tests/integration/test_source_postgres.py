@@ -193,7 +193,7 @@ def test_a_changed_type_is_not_read_on(postgres_url: str, execute_sql: Execute) 
     execute_sql(postgres_url, "CREATE TABLE rooms (id int PRIMARY KEY, at timestamptz)")
     rooms = CollectionMapping(name="rooms", source="app", table="rooms", watermark=WatermarkRule(column="at"))
     saved = Watermark(kind=Kind.INTEGER, text="5")
-    with pytest.raises(MappingError, match="is a integer, but column at is now a instant") as caught:
+    with pytest.raises(MappingError, match="has the type integer, but column at now has instant") as caught:
         read(open_source("app", postgres_url), rooms, mode=Mode.INCREMENTAL, watermark=saved)
     assert "--full" in str(caught.value.hint)
 

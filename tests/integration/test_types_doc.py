@@ -16,8 +16,8 @@ DOC = Path(__file__).parents[2] / "docs" / "types.md"
 
 SET_UP = {
     "PostgreSQL": "CREATE TYPE mood AS ENUM ('sad','ok','happy'); CREATE TYPE addr AS (street text, n int); "
-    "CREATE DOMAIN posint AS int CHECK (VALUE > 0); SET lc_monetary = 'C';",
-    "MariaDB and MySQL": "SET sql_mode='ALLOW_INVALID_DATES';",
+    "CREATE DOMAIN posint AS int CHECK (VALUE > 0); SET lc_monetary = 'C'; SET timezone = 'UTC';",
+    "MariaDB and MySQL": "SET sql_mode='ALLOW_INVALID_DATES'; SET time_zone='+00:00';",
     "SQLite": "",
 }
 

@@ -58,7 +58,7 @@ VALUES = [
     (Kind.DECIMAL, 0.1, "0.1"),
     (Kind.BOOLEAN, True, "true"),
     (Kind.TIMESTAMP, "2024-02-29 13:14:15.123456", '"2024-02-29T13:14:15.123456+00:00"'),
-    (Kind.TIMESTAMP, datetime(2024, 2, 29, 13, 14, 15), '"2024-02-29T13:14:15+00:00"'),  # noqa: DTZ001
+    (Kind.TIMESTAMP, datetime(2024, 2, 29, 13, 14, 15), '"2024-02-29T13:14:15+00:00"'),
     (Kind.TIMESTAMP, "2024-01-01", '"2024-01-01T00:00:00+00:00"'),
     (Kind.TIMESTAMP, "2024-02-29T13:14:15Z", '"2024-02-29T13:14:15+00:00"'),
     (Kind.INSTANT, "2024-02-29 07:44:15.1+00", '"2024-02-29T07:44:15.1+00:00"'),
@@ -294,7 +294,7 @@ def test_null_watermarks_are_skipped_by_request_only() -> None:
     columns = (ID, Column(name="at", kind=Kind.TEXT))
     for policy, objects, skipped in (("skip", 0, 1), ("include", 1, 0)):
         mapping = rooms(watermark=WatermarkRule(column="at", nulls=policy))  # type: ignore[arg-type]
-        result = compile_shape(mapping, columns, ("id",), UTC).shape([(1, None)], 0)
+        result = compile_shape(mapping, columns, ("id",), UTC, watermark="at").shape([(1, None)], 0)
         assert (len(result.objects), result.skipped, result.null_watermarks) == (objects, skipped, 1)
 
 
@@ -324,7 +324,9 @@ ANYTHING = st.one_of(
 
 @given(
     st.sampled_from(Kind), st.booleans(), ANYTHING, ANYTHING, st.sampled_from(["UTC", "America/New_York"]),
-    st.sampled_from([PropertyRule(), PropertyRule(flatten=True), PropertyRule(mask="hash"), PropertyRule(type=Kind.INTEGER)]),
+    st.sampled_from(
+        [PropertyRule(), PropertyRule(flatten=True), PropertyRule(mask="hash"), PropertyRule(type=Kind.INTEGER)]
+    ),
 )  # fmt: skip
 def test_shaping_is_total(kind: Kind, exact: bool, key: object, value: object, zone: str, rule: PropertyRule) -> None:
     """Whatever a driver returns, the row becomes an object of JSON scalars or a rejection; never an exception."""
