@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,10 +127,6 @@ def invoke(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("Interrupted.", err=True)
         return 130
-    except BrokenPipeError:
-        # whoever read our output has left; tell the interpreter not to flush into the void
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
     except Exception as error:
         if _verbose(arguments):
             raise
@@ -166,5 +161,8 @@ def _tell(error: SyncerError, *, verbose: bool) -> None:
             click.echo(f"  {problem}", err=True)
             if problem.hint:
                 click.echo(f"    Try: {problem.hint}", err=True)
-    if error.hint:
-        click.echo(f"Try: {error.hint}", err=True)
+    click.echo(f"Try: {error.hint or _fallback(error)}", err=True)
+
+
+def _fallback(error: SyncerError) -> str:
+    return "correct the file, then run `syncer check --offline`" if isinstance(error, ConfigError) else "syncer check"

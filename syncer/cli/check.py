@@ -96,7 +96,7 @@ def _check_mapping(source: SqlSource, mapping: CollectionMapping, timezone: str)
     rows = []
     for index, column in enumerate(examined.columns):
         becomes = by_column.get(index)
-        unsent = "(the id)" if column.name in mapping.primary_key else "(not sent)"
+        unsent = "(the id)" if column.name in examined.key else "(not sent)" if examined.properties else "?"
         rows.append([column.name, column.sql_type or "?", becomes.name if becomes else unsent, column.kind])
     if rows:
         click.echo(_indented(render(["column", "type", "property", "sent as"], rows)))

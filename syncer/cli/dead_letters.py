@@ -20,7 +20,10 @@ from syncer.run.runner import Runner
 from syncer.state import open_store
 
 
-@click.group(name="dead-letters")
+@click.group(
+    name="dead-letters",
+    epilog="\b\nExamples:\n  syncer dead-letters list\n  syncer dead-letters show 12\n  syncer dead-letters retry",
+)
 def dead_letters() -> None:
     """What was refused and why: list, show, retry, discard."""
 
@@ -34,7 +37,7 @@ def dead_letters() -> None:
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
 def list_(options: Globals, mapping: str | None, limit: int, output: str) -> None:
-    """Dead letters, the oldest first, and how many there are of each cause."""
+    """Dead letters, the oldest first."""
     config = options.load()
     _known(config, mapping)
     letters = _read(config, mapping, limit=limit)
@@ -56,6 +59,8 @@ def list_(options: Globals, mapping: str | None, limit: int, output: str) -> Non
         for each in letters
     ]
     click.echo(render(["number", "mapping", "id", "code", "reason", "since"], rows))
+    if len(letters) == limit:
+        click.echo(f"\nThe oldest {limit:,}; `--limit` shows more.")
     click.echo("\nTry: syncer dead-letters show NUMBER, or fix the rows and `syncer dead-letters retry`", err=True)
 
 

@@ -57,6 +57,7 @@ mappings:
 """
 
 _MARK = ".syncer-demo"
+_ELSEWHERE = "syncer demo --dir ANOTHER_FOLDER"
 
 _LOOKS = (
     ("SELECT id, name, location, nightly_price, host_name FROM rooms WHERE id % 40 = 0 LIMIT 5", "prices that moved"),
@@ -86,12 +87,15 @@ def demo(options: Globals, folder: Path) -> int:
 
 def _empty(folder: Path) -> None:
     """A fresh folder; only one that an earlier demo made is replaced."""
-    if folder.exists():
-        if any(folder.iterdir()) and not (folder / _MARK).exists():
-            raise UsageError(f"{folder} exists and is not from a demo", "syncer demo --dir ANOTHER_FOLDER")
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    (folder / _MARK).touch()
+    try:
+        if folder.exists():
+            if any(folder.iterdir()) and not (folder / _MARK).exists():
+                raise UsageError(f"{folder} exists and is not from a demo", _ELSEWHERE)
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+        (folder / _MARK).touch()
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be the demo's folder: {error.strerror}", _ELSEWHERE) from None
 
 
 def _two_runs(options: Globals, folder: Path, url: str) -> int:

@@ -42,7 +42,7 @@ def _iso(at: datetime | None) -> str | None:
 
 
 def table(reports: Sequence[RunReport], *, history: bool = False) -> str:
-    """One line per run. `history`: with the time it began."""
+    """One line per run. `history`: with the time it began and what started it."""
     if not reports:
         return "No runs."
     shown = ["skipped", "deleted", "retried"]
@@ -60,21 +60,38 @@ def table(reports: Sequence[RunReport], *, history: bool = False) -> str:
         for report in reports
     ]  # fmt: skip
     if history:
-        headers = ["started", *headers]
-        rows = [[moment(report.started_at), *row] for report, row in zip(reports, rows, strict=True)]
+        headers = ["started", "by", *headers]
+        rows = [[moment(report.started_at), report.trigger, *row] for report, row in zip(reports, rows, strict=True)]
     return render(headers, rows)
 
 
-def advice(reports: Sequence[RunReport]) -> list[str]:
-    """What went wrong in each run, and what to try."""
-    lines: list[str] = []
+def advice(reports: Sequence[RunReport], *, dry_run: bool = False) -> list[str]:
+    """What went wrong and what to try; a cause that several mappings share is told once."""
+    concerned: dict[tuple[str, str], list[str]] = {}
+    notes: list[str] = []
     for report in reports:
         if report.error:
-            lines += [f"Error: {report.error}", *([f"Try: {report.hint}"] if report.hint else [])]
+            cause = (report.error, report.hint or f"syncer check --select {report.mapping}")
+            concerned.setdefault(cause, []).append(report.mapping)
         elif report.outcome is Outcome.PARTIAL:
-            many = f"{report.counts.rejected:,} object{'s were' if report.counts.rejected != 1 else ' was'}"
-            lines += [f"Error: mapping {report.mapping}: {many} refused and stored as dead letters"]
-            lines += [f"Try: syncer dead-letters list {report.mapping}"]
+            concerned[_refused(report, dry_run=dry_run)] = [report.mapping]
         if report.counts.non_finite:
-            lines.append(f"Note: {report.mapping}: {report.counts.non_finite:,} NaN or infinite numbers went as null")
-    return lines
+            notes.append(f"Note: {report.mapping}: {report.counts.non_finite:,} NaN or infinite numbers went as null")
+    told = [line for (error, hint), names in concerned.items() for line in (_located(error, names), f"Try: {hint}")]
+    return [*told, *notes]
+
+
+def _refused(report: RunReport, *, dry_run: bool) -> tuple[str, str]:
+    count = report.counts.rejected
+    many = f"{count:,} objects" if count != 1 else "1 object"
+    if dry_run:
+        return f"{many} would be refused", f"syncer preview {report.mapping}"
+    letters = "dead letters" if count != 1 else "a dead letter"
+    stored = f"{many} {'were' if count != 1 else 'was'} refused and stored as {letters}"
+    return stored, f"syncer dead-letters list {report.mapping}"
+
+
+def _located(error: str, names: Sequence[str]) -> str:
+    if error.startswith("mapping "):
+        return f"Error: {error}"
+    return f"Error: mapping{'s' if len(names) > 1 else ''} {', '.join(names)}: {error}"

@@ -91,7 +91,7 @@ def run_mappings(
     else:
         reports, number = asyncio.run(_all(config, mappings, asked, fail_fast, LogObserver().notice))
     click.echo(as_json(reports) if output == "json" else table(reports))
-    for line in advice(reports):
+    for line in advice(reports, dry_run=asked.dry_run):
         click.echo(line, err=True)
     return exit_code(reports, signal=number)
 

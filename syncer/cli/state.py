@@ -11,20 +11,24 @@ import click
 from syncer.cli.app import Globals
 from syncer.cli.tables import moment, render
 from syncer.config import Config, select_mappings
-from syncer.core.model import Checkpoint, CollectionMapping, Lease, Mode, Outcome, RunReport, Watermark
+from syncer.core.model import Checkpoint, CollectionMapping, Kind, Lease, Mode, Outcome, RunReport, Watermark
 from syncer.core.plan import RunPlan, digest_of
+from syncer.core.watermark import encode
 from syncer.errors import UsageError
 from syncer.run.executor import LEASE_TTL
 from syncer.run.runner import new_run_id, utc_now
 from syncer.source import open_source
 from syncer.source.base import Described
+from syncer.source.describing import column_named
 from syncer.state import open_store
 from syncer.state.base import Commit, Store
 from syncer.state.export import export_state
 from syncer.state.owner import current_owner
 
 
-@click.group()
+@click.group(
+    epilog="\b\nExamples:\n  syncer state show\n  syncer state reset rooms\n  syncer state export > state.json"
+)
 def state() -> None:
     """Inspect and edit checkpoints: show, set, reset, export."""
 
@@ -137,6 +141,8 @@ def _checkpoint(config: Config, mapping: CollectionMapping, text: str | None, be
             primary_key=described.primary_key,
             mode=Mode.INCREMENTAL,
             watermark=watermark,
+            # as a bound the database also reads it, and so refuses what is no value of the column
+            start=text,
             limit=1,
         )
         with source.read(plan, described) as chunks:
@@ -156,8 +162,12 @@ def _watermark(
         raise UsageError(
             f"mapping {mapping.name} has no watermark", f"add `watermark: COLUMN` to mappings.{mapping.name}"
         )
-    kinds = {each.name: each.kind for each in described.columns}
-    return Watermark(kind=kinds[described.watermark], text=text)
+    kind = column_named(described.columns, described.watermark).kind
+    # a column without a declared type goes by the value, as it does in a run
+    found = encode(kind, int(text) if kind is Kind.ANY and text.isdecimal() else text)
+    if found is None:
+        raise UsageError(f"{text!r} cannot be a watermark", "write it like 2026-01-31 13:45")
+    return found
 
 
 def _write(store: Store, lease: Lease, mapping: CollectionMapping, checkpoint: Checkpoint) -> None:

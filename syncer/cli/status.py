@@ -48,6 +48,10 @@ def status(options: Globals, output: str) -> None:
             click.echo(f"Error: {line.error}", err=True)
 
 
+#: what starts a run that reads the query, and so says how far behind the collection is
+_READING = ("cli", "schedule", "catch-up", "demo")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Line:
     """What there is to say of one mapping."""
@@ -66,7 +70,7 @@ class _Line:
 def _line(mapping: CollectionMapping, store: Store, letters: int, now: datetime) -> _Line:
     latest = store.runs(mapping.name, 50)
     checkpoint = store.checkpoint(mapping.name)
-    good = [run for run in latest if run.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL)]
+    good = [run for run in latest if run.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL) and run.trigger in _READING]
     last = latest[0] if latest else None
     return _Line(
         mapping=mapping.name,

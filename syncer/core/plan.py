@@ -45,6 +45,11 @@ class RunPlan:
     saves: bool = True
 
     @property
+    def whole(self) -> bool:
+        """Whether every row of the query's result is read."""
+        return self.mode is Mode.FULL and self.limit is None and self.start is None and self.end is None
+
+    @property
     def rule(self) -> WatermarkRule | None:
         """The mapping's watermark, if it has one."""
         return self.mapping.watermark
@@ -107,7 +112,7 @@ def plan_run(
         raise CheckpointMismatch(
             f"mapping {mapping.name}: the query, watermark, key or database changed since the checkpoint was saved",
             f"syncer run --select {mapping.name} --full reads everything again; "
-            f"syncer state set {mapping.name} --adopt goes on from the saved watermark",
+            f"syncer state set {mapping.name} --adopt continues at the saved watermark",
         )
     assert checkpoint is not None
     return RunPlan(

@@ -177,9 +177,11 @@ class Shaper:
         except Refusal as refusal:
             return Rejection(code=refusal.code, reason=refusal.reason, row=position)
         key = encode_key(self._key_kinds, [row[index] for index, _ in self._key])
+        not_finite = self._not_finite
         try:
             body = self._body(row)
         except Refusal as refusal:
+            self._not_finite = not_finite  # a refused row sends no null
             return Rejection(code=refusal.code, reason=refusal.reason, row=position, id=identifier, key=key)
         return SegmentObject(id=identifier, properties=body, row=position, key=key)
 

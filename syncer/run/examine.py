@@ -45,6 +45,8 @@ class Examined:
 
     mapping: CollectionMapping
     columns: tuple[Column, ...]
+    #: the key columns, as far as known
+    key: tuple[str, ...]
     properties: tuple[Property, ...]
     findings: tuple[Finding, ...]
 
@@ -75,24 +77,32 @@ def examine(mapping: CollectionMapping, source: Source, timezone: str) -> Examin
             *_value_findings(mapping, described, source, timezone),
         ]
     except SyncerError as error:
-        return _unsound(mapping, error, described.columns)
-    return Examined(mapping=mapping, columns=described.columns, properties=properties, findings=tuple(findings))
+        return _unsound(mapping, error, described)
+    return Examined(
+        mapping=mapping, columns=described.columns, key=described.primary_key, properties=properties,
+        findings=tuple(findings),
+    )  # fmt: skip
 
 
-def _unsound(mapping: CollectionMapping, error: SyncerError, columns: tuple[Column, ...] = ()) -> Examined:
+def _unsound(mapping: CollectionMapping, error: SyncerError, known: Described | None = None) -> Examined:
     finding = Finding(level=Level.ERROR, message=error.message, hint=error.hint)
-    return Examined(mapping=mapping, columns=columns, properties=(), findings=(finding,))
+    return Examined(
+        mapping=mapping, columns=known.columns if known else (), key=known.primary_key if known else (), properties=(),
+        findings=(finding,),
+    )  # fmt: skip
 
 
 def _key_findings(mapping: CollectionMapping, described: Described, faults: KeyFaults) -> list[Finding]:
     key = ", ".join(described.primary_key)
     found = []
     if faults.duplicates:
-        message = f"key {key}: {faults.duplicates:,} ids have more than one row; the last one read would win"
+        many = "1 id has" if faults.duplicates == 1 else f"{faults.duplicates:,} ids have"
+        message = f"key {key}: {many} more than one row; the last one read would win"
         hint = "add a column to `primary_key`, or aggregate in the query"
         found.append(Finding(level=Level.ERROR, message=message, hint=hint))
     if faults.nulls:
-        message = f"key {key}: {faults.nulls:,} rows have NULL in it and would become dead letters"
+        rows = f"{faults.nulls:,} row{'s' if faults.nulls != 1 else ''}"
+        message = f"key {key}: NULL in {rows}, which runs would refuse and keep as dead letters"
         hint = "leave those rows out in the query, or choose another key"
         found.append(Finding(level=Level.ERROR, message=message, hint=hint))
     if not found:

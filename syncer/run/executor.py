@@ -123,7 +123,7 @@ class _Run:
 
     async def _record(self, report: RunReport) -> None:
         if isinstance(self._pipeline, Pipeline):
-            await self._pipeline.commit(report)
+            await self._pipeline.finish(report)
         else:
             await asyncio.to_thread(self._commit, Commit(run=report))
 
@@ -150,7 +150,7 @@ class _Run:
         await asyncio.to_thread(self._commit, Commit(run=self._report))
         return Pipeline(
             plan, described, shaper, ports, run=self._report, digest=digest, checkpoint=checkpoint,
-            options=job.options, commit=self._commit,
+            options=job.options, write=self._commit,
         )  # fmt: skip
 
     async def _verify_key(self, source: Source, described: Described) -> None:

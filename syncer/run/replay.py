@@ -19,6 +19,7 @@ from syncer.core.model import (
     RunReport,
     SegmentObject,
 )
+from syncer.core.shape import Shaped
 from syncer.errors import SyncerError
 from syncer.run.executor import LEASE_TTL, Job
 from syncer.run.shaping import shaper_for
@@ -56,22 +57,20 @@ async def replay(job: Job, letters: Sequence[DeadLetter]) -> Replay:
 
 async def _replay(job: Job, lease: Lease, letters: Sequence[DeadLetter]) -> Replay:
     mapping, ports = job.mapping, job.ports
-    by_key = {each.rejection.key: each for each in letters if each.rejection.key is not None}
+    # a row that several runs refused has several dead letters
+    keys = list(dict.fromkeys(each.rejection.key for each in letters if each.rejection.key is not None))
     source = await asyncio.to_thread(ports.source)
     described = await asyncio.to_thread(source.describe, mapping)
     shaper = shaper_for(mapping, described, job.timezone, ports.delivery.limits)
-    rows = await asyncio.to_thread(source.read_keys, mapping, described, list(by_key))
+    rows = await asyncio.to_thread(source.read_keys, mapping, described, keys)
     shaped = shaper.shape(rows, 0)
     receipts = await _sent(job, shaped.objects)
-    rejections = [*shaped.rejections, *(each for receipt in receipts for each in receipt.rejections)]
-    accepted = [each for receipt in receipts for each in receipt.accepted]
+    tried = _Tried(read=len(rows), shaped=shaped, receipts=receipts)
+    await asyncio.to_thread(ports.store.commit, lease, _outcome(job, letters, tried))
     found = {each.key for each in shaped.objects} | {each.key for each in shaped.rejections}
-    gone = [letter.number for key, letter in by_key.items() if key not in found]
-    await asyncio.to_thread(store_outcome, job, lease, accepted, rejections, gone, len(rows))
-    failures = [receipt.failure for receipt in receipts if receipt.failure is not None]
     return Replay(
-        sent=len(accepted), gone=len(gone), rejected=len(rejections), unreachable=len(letters) - len(by_key),
-        failure=failures[0] if failures and isinstance(failures[0], SyncerError) else None,
+        sent=len(tried.accepted), gone=len([key for key in keys if key not in found]), rejected=len(tried.rejections),
+        unreachable=sum(each.rejection.key is None for each in letters), failure=tried.failure,
     )  # fmt: skip
 
 
@@ -82,32 +81,69 @@ async def _sent(job: Job, objects: Sequence[SegmentObject]) -> list[Receipt]:
     return [await job.ports.delivery.send(batch, synchronous=True) for batch in batches]
 
 
-def store_outcome(
-    job: Job,
-    lease: Lease,
-    accepted: Sequence[SegmentObject],
-    rejections: Sequence[Rejection],
-    gone: Sequence[int],
-    read: int,
-) -> None:
-    """Record it as a run of its own: accepted ids lose their dead letter, refused ones get the newer reason."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tried:
+    """The rows that were found, and what became of them."""
+
+    read: int
+    shaped: Shaped
+    receipts: Sequence[Receipt]
+
+    @property
+    def accepted(self) -> list[SegmentObject]:
+        return [each for receipt in self.receipts for each in receipt.accepted]
+
+    @property
+    def rejections(self) -> list[Rejection]:
+        return [*self.shaped.rejections, *(each for receipt in self.receipts for each in receipt.rejections)]
+
+    @property
+    def unsettled(self) -> set[str]:
+        """Keys of the rows whose fate is not known: their dead letters stay."""
+        return {each.key for receipt in self.receipts for each in receipt.unsettled}
+
+    @property
+    def uncertain(self) -> list[str]:
+        """Ids of which nobody knows any more what the API holds."""
+        refused = [each.id for receipt in self.receipts for each in receipt.rejections if each.id is not None]
+        return [*refused, *(each for receipt in self.receipts for each in receipt.in_doubt)]
+
+    @property
+    def failure(self) -> SyncerError | None:
+        failures = (receipt.failure for receipt in self.receipts)
+        return next((each for each in failures if isinstance(each, SyncerError)), None)
+
+
+def _outcome(job: Job, letters: Sequence[DeadLetter], tried: _Tried) -> Commit:
+    """A run of its own: whatever was decided takes the old dead letters away, a new refusal leaves a new one."""
     mapping, now = job.mapping, job.ports.now()
-    run = RunReport(
-        run_id=job.run_id, mapping=mapping.name, collection=mapping.collection, mode=Mode.INCREMENTAL,
-        outcome=Outcome.PARTIAL if rejections else Outcome.SUCCEEDED, trigger="dead-letters retry", started_at=now,
-        finished_at=now, counts=Counts(read=read, sent=len(accepted), rejected=len(rejections)),
-    )  # fmt: skip
-    if run.counts.read != run.counts.sent + run.counts.rejected:
-        run = replace(run, outcome=Outcome.FAILED, exit_code=1)
-    letters = [
-        DeadLetter(
-            mapping=mapping.name,
-            collection=mapping.collection,
-            run_id=job.run_id,
-            created_at=now,
-            rejection=each,
-        )
-        for each in rejections
+    resolved = [
+        each.number for each in letters if each.rejection.key is not None and each.rejection.key not in tried.unsettled
     ]
-    known = {each.id: Fingerprint(digest=fingerprint(each), sent_at=now) for each in accepted}
-    job.ports.store.commit(lease, Commit(run=run, fingerprints=known, dead_letters=letters, resolved=gone))
+    fresh = [
+        DeadLetter(
+            mapping=mapping.name, collection=mapping.collection, run_id=job.run_id, created_at=now, rejection=each
+        )
+        for each in tried.rejections
+    ]
+    known = {each.id: Fingerprint(digest=fingerprint(each), sent_at=now) for each in tried.accepted}
+    return Commit(
+        run=_report(job, tried), dead_letters=fresh, fingerprints=known, forget=tried.uncertain, resolved=resolved
+    )
+
+
+def _report(job: Job, tried: _Tried) -> RunReport:
+    now, failure = job.ports.now(), tried.failure
+    counts = Counts(
+        read=tried.read, sent=len(tried.accepted), rejected=len(tried.rejections), skipped=tried.shaped.skipped,
+        requests=sum(each.requests for each in tried.receipts), retried=sum(each.retried for each in tried.receipts),
+        bytes=sum(each.bytes for each in tried.receipts),
+    )  # fmt: skip
+    run = RunReport(
+        run_id=job.run_id, mapping=job.mapping.name, collection=job.mapping.collection, mode=Mode.INCREMENTAL,
+        outcome=Outcome.PARTIAL if tried.rejections else Outcome.SUCCEEDED, trigger=job.options.trigger,
+        started_at=now, finished_at=now, counts=counts,
+    )  # fmt: skip
+    if failure is None:
+        return run
+    return replace(run, outcome=Outcome.FAILED, error=failure.message, hint=failure.hint, exit_code=failure.exit_code)

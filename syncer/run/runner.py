@@ -38,7 +38,6 @@ class Runner:
         self.store = store or open_store(config.state_url)
         self._sources: dict[str, Source] = {}
         self._delivery: Delivery | None = None
-        self._owner = current_owner()
         self._stop = asyncio.Event()
 
     async def __aenter__(self) -> Runner:
@@ -89,7 +88,7 @@ class Runner:
             notice=self._notice, now=utc_now, monotonic=time.monotonic, stop=self._stop,
         )  # fmt: skip
         return Job(
-            mapping=mapping, options=options, ports=ports, owner=self._owner, run_id=new_run_id(utc_now()),
+            mapping=mapping, options=options, ports=ports, owner=current_owner(), run_id=new_run_id(utc_now()),
             timezone=self._config.sources[mapping.source].timezone,
         )  # fmt: skip
 

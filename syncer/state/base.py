@@ -20,7 +20,11 @@ class Fingerprint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commit:
-    """What one transaction records. Losing it costs duplicates, never data."""
+    """What one transaction records. Losing it costs duplicates, never data.
+
+    An object has at most one dead letter: that of an earlier refusal is removed when its id is accepted
+    (`fingerprints`) or refused again (`dead_letters`); of several in one commit the last stays.
+    """
 
     run: RunReport
     #: None: the checkpoint stays as it is, byte for byte
@@ -33,6 +37,19 @@ class Commit:
     forget: Sequence[str] = ()
     #: numbers of dead letters that this run resolved; those of other mappings stay
     resolved: Sequence[int] = ()
+    #: the run read every row: dead letters without an id that earlier runs left are outdated
+    swept: bool = False
+
+
+def latest_letters(letters: Sequence[DeadLetter]) -> list[DeadLetter]:
+    """Without those that a later one of the same id replaces."""
+    last = {letter.rejection.id: place for place, letter in enumerate(letters)}
+    return [each for place, each in enumerate(letters) if each.rejection.id is None or last[each.rejection.id] == place]
+
+
+def outdated_ids(commit: Commit) -> set[str]:
+    """The ids whose earlier dead letters a commit replaces or resolves."""
+    return {*commit.fingerprints, *(each.rejection.id for each in commit.dead_letters if each.rejection.id is not None)}
 
 
 def require_fit(lease: Lease, commit: Commit) -> None:

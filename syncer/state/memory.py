@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from syncer.core.model import Checkpoint, DeadLetter, Lease, RunReport
-from syncer.state.base import Commit, Fingerprint, require_fit
+from syncer.state.base import Commit, Fingerprint, latest_letters, outdated_ids, require_fit
 from syncer.state.tenure import Tenure, lost, succeed
 
 
@@ -71,8 +71,18 @@ class MemoryStore:
             known.update(commit.fingerprints)
             for each in commit.forget:
                 known.pop(each, None)
-            self._store(commit.dead_letters)
             self._remove(n for n in commit.resolved if self._mapping_of(n) == lease.mapping)
+            self._remove(self._outdated(lease.mapping, commit))
+            self._store(latest_letters(commit.dead_letters))
+
+    def _outdated(self, mapping: str, commit: Commit) -> list[int]:
+        ids, run = outdated_ids(commit), commit.run.run_id
+        return [
+            number
+            for number, letter in self._dead_letters.items()
+            if letter.mapping == mapping
+            and (letter.rejection.id in ids or (commit.swept and letter.rejection.id is None and letter.run_id != run))
+        ]
 
     def checkpoint(self, mapping: str) -> Checkpoint | None:
         """See `Store.checkpoint`."""

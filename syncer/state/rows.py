@@ -103,6 +103,7 @@ def dead_letter_row(letter: DeadLetter) -> dict[str, Any]:
         "code": rejection.code,
         "reason": rejection.reason,
         "object_row": rejection.row,
+        "object": None if rejection.id is None else object_key(rejection.id),
         "object_id": rejection.id,
         "object_key": rejection.key,
         "properties": rejection.properties,

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, delete, func, select
 
 from syncer.core.model import Checkpoint, DeadLetter, Lease, RunReport
 from syncer.state import leases, rows, tables
-from syncer.state.base import Commit, Fingerprint, require_fit
+from syncer.state.base import Commit, Fingerprint, latest_letters, outdated_ids, require_fit
 from syncer.state.database import Database
 
 #: values in one IN list; SQLite before 3.32 takes 999 variables
@@ -160,10 +160,22 @@ def _record(connection: Connection, lease: Lease, commit: Commit) -> None:
         accepted = [rows.fingerprint_row(lease.mapping, *item) for item in commit.fingerprints.items()]
         connection.execute(tables.upsert(dialect, tables.fingerprints), accepted)
     _forget(connection, lease.mapping, commit.forget)
-    if commit.dead_letters:
-        letters = [rows.dead_letter_row(letter) for letter in commit.dead_letters]
-        connection.execute(tables.dead_letters.insert(), letters)
     _remove(connection, commit.resolved, lease.mapping)
+    _replace_letters(connection, lease.mapping, commit)
+
+
+def _replace_letters(connection: Connection, mapping: str, commit: Commit) -> None:
+    table = tables.dead_letters
+    has_some = connection.execute(select(table.c.number).where(table.c.mapping == mapping).limit(1)).first()
+    if has_some is not None:
+        for keys in _portions(map(rows.object_key, outdated_ids(commit))):
+            connection.execute(delete(table).where(table.c.mapping == mapping, table.c.object.in_(keys)))
+        if commit.swept:
+            nameless = (table.c.mapping == mapping, table.c.object.is_(None), table.c.run_id != commit.run.run_id)
+            connection.execute(delete(table).where(*nameless))
+    if commit.dead_letters:
+        letters = [rows.dead_letter_row(letter) for letter in latest_letters(commit.dead_letters)]
+        connection.execute(table.insert(), letters)
 
 
 def _forget(connection: Connection, mapping: str, ids: Iterable[str]) -> None:

@@ -86,12 +86,14 @@ dead_letters = _table(
     Column("code", Words(), nullable=False),
     Column("reason", Words(), nullable=False),
     Column("object_row", Number, nullable=False),
+    # as in the fingerprints; NULL: a row without a usable key
+    Column("object", Octets(16)),
     Column("object_id", Words()),
     Column("object_key", Words()),
     Column("properties", Octets),
     Column("status", Number),
     Column("response", Words()),
-    Index("syncer_dead_letters_by_mapping", "mapping"),
+    Index("syncer_dead_letters_by_mapping", "mapping", "object"),
     # a number names one dead letter for good, also after it was discarded
     sqlite_autoincrement=True,
 )

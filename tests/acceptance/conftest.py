@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,18 @@ from syncer.sandbox.app import create_app
 from syncer.sandbox.sample import create_sample
 from syncer.sandbox.server import running
 from syncer.sandbox.warehouse import Warehouse
+
+#: tables and rows that make trouble, beside the sample's own
+TROUBLE = """
+CREATE TABLE null_keys (id INTEGER, name TEXT, updatedAt TIMESTAMP);
+INSERT INTO null_keys VALUES (1, 'Attic', '2026-01-01 00:00:00'), (NULL, 'Boat', '2026-01-02 00:00:00');
+CREATE TABLE twice (id INTEGER, name TEXT);
+INSERT INTO twice VALUES (1, 'Attic'), (1, 'Boat'), (2, 'Cabin');
+CREATE TABLE keyless (name TEXT);
+CREATE TABLE colliding (id INTEGER PRIMARY KEY, hostID INTEGER, host_id INTEGER);
+CREATE TABLE letters (id INTEGER PRIMARY KEY, body TEXT, updatedAt TIMESTAMP);
+INSERT INTO letters VALUES (1, hex(zeroblob(20000)), '2026-01-01 00:00:00'), (2, 'short', '2026-01-02 00:00:00');
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +55,10 @@ class Project:
 
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sample database. Copy it before changing anything."""
+    """The sample database with some troublesome tables. Copy it before changing anything."""
     place = tmp_path_factory.mktemp("sample") / "app.db"
     create_sample(place)
+    execute(place, TROUBLE)
     return place
 
 
@@ -57,8 +71,29 @@ def command_line(tmp_path: Path) -> CommandLine:
 @pytest.fixture
 def project(command_line: CommandLine, sample: Path) -> Iterator[Project]:
     """The sample database, a config for it, and a sandbox to send to."""
-    (command_line.folder / "app.db").write_bytes(sample.read_bytes())
+    shutil.copy(sample, command_line.folder / "app.db")
     command_line.write("syncer.yaml", CONFIG)
     with Warehouse(":memory:") as warehouse, running(create_app(warehouse)) as url:
         command_line.environment["ENDPOINT"] = url
         yield Project(syncer=command_line, warehouse=warehouse)
+
+
+@pytest.fixture(scope="session")
+def earlier_state(tmp_path_factory: pytest.TempPathFactory, sample: Path) -> Path:
+    """A state file with checkpoints, fingerprints and a dead letter, as a run over the sample left it."""
+    folder = tmp_path_factory.mktemp("earlier")
+    earlier = CommandLine(folder=folder, environment={"SOURCE_URL": f"sqlite:///{sample}"})
+    earlier.write("syncer.yaml", CONFIG + "  letters: {table: letters, watermark: updatedAt}\n")
+    with Warehouse(":memory:") as warehouse, running(create_app(warehouse)) as url:
+        told = earlier("run", ENDPOINT=url)
+    assert told.code == 3, told
+    return folder / "syncer.db"
+
+
+@pytest.fixture
+def used(command_line: CommandLine, sample: Path, earlier_state: Path) -> CommandLine:
+    """A folder where all went well before: config and state, over the sample. Nobody listens at its endpoint."""
+    shutil.copy(earlier_state, command_line.folder / "syncer.db")
+    command_line.environment |= {"SOURCE_URL": f"sqlite:///{sample}", "ENDPOINT": "http://127.0.0.1:9"}
+    command_line.write("syncer.yaml", CONFIG)
+    return command_line

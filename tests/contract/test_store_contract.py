@@ -132,6 +132,34 @@ class TestCommits:
         assert at == found
         assert timedelta(0) == found.utcoffset() or isinstance(store, MemoryStore)
 
+    def test_an_object_has_one_dead_letter(self, store: Store) -> None:
+        """A later refusal of the same id replaces the earlier one, in the same commit or a later one."""
+        lease = leased(store)
+        both = [dead_letter(id="1", text="first"), dead_letter(id="1", text="second"), dead_letter(id="2")]
+        store.commit(lease, Commit(run=run(), dead_letters=both))
+        assert ["second", "a value is too large"] == [letter.rejection.reason for letter in store.dead_letters()]
+        store.commit(lease, Commit(run=run(run_id="run-2"), dead_letters=[dead_letter(id="1", text="third")]))
+        assert {"1": "third", "2": "a value is too large"} == {
+            letter.rejection.id: letter.rejection.reason for letter in store.dead_letters()
+        }
+
+    def test_an_accepted_object_loses_its_dead_letter(self, store: Store) -> None:
+        """Those of other ids and other mappings stay."""
+        lease, other = leased(store), leased(store, "hosts")
+        store.commit(lease, Commit(run=run(), dead_letters=[dead_letter(id="1"), dead_letter(id="2")]))
+        store.commit(other, Commit(run=run("hosts", "run-2"), dead_letters=[dead_letter("hosts", id="1")]))
+        store.commit(lease, Commit(run=run(), fingerprints={"1": fingerprint(b"x")}))
+        assert [("rooms", "2"), ("hosts", "1")] == [(each.mapping, each.rejection.id) for each in store.dead_letters()]
+
+    def test_a_sweep_removes_nameless_letters_of_earlier_runs(self, store: Store) -> None:
+        """Rows without a key cannot be told apart, so a run that read everything replaces them all."""
+        lease = leased(store)
+        store.commit(lease, Commit(run=run(), dead_letters=[dead_letter(id=None), dead_letter(id="1")]))
+        store.commit(lease, Commit(run=run(run_id="run-2"), dead_letters=[dead_letter(id=None)]))
+        assert 3 == len(store.dead_letters())
+        store.commit(lease, Commit(run=run(run_id="run-2"), swept=True))
+        assert [("run-1", "1"), ("run-2", None)] == [(each.run_id, each.rejection.id) for each in store.dead_letters()]
+
     def test_resolved(self, store: Store) -> None:
         """Dead letters that a run resolved are removed; those of other mappings stay."""
         lease, other = leased(store), leased(store, "hosts")
@@ -359,7 +387,7 @@ class TestThreads:
             lease = leased(store, mapping)
             for number in range(10):
                 known = {f"{number}-{item}": fingerprint(mapping.encode()) for item in range(20)}
-                letters = [dead_letter(mapping)]
+                letters = [dead_letter(mapping, id=f"refused {number}")]
                 store.commit(lease, Commit(run=run(mapping, mapping), fingerprints=known, dead_letters=letters))
 
         mappings = [f"rooms_{letter}" for letter in "abcdefgh"]

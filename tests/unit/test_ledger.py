@@ -20,6 +20,13 @@ def batch(number: int, *rows: int) -> Batch:
     return Batch(number=number, collection="rooms", objects=tuple(room(row) for row in rows))
 
 
+def opened(ledger: Ledger, one: Batch) -> Batch:
+    """Queue a batch and take it."""
+    ledger.queue(one)
+    assert ledger.take() == one
+    return one
+
+
 def mark(value: int) -> Watermark:
     """An integer watermark."""
     return Watermark(kind=Kind.INTEGER, text=str(value))
@@ -34,8 +41,7 @@ def test_an_open_batch_holds_the_watermark() -> None:
     """The watermark of a chunk is safe only when every batch of it has settled."""
     ledger = Ledger()
     ledger.chunk_read(10, mark(10))
-    one = batch(0, 0, 1)
-    ledger.open(one)
+    one = opened(ledger, batch(0, 0, 1))
     assert ledger.safe() is None
     ledger.settle(one)
     assert ledger.safe() == mark(10)
@@ -46,9 +52,7 @@ def test_a_later_batch_that_settles_first_moves_nothing() -> None:
     ledger = Ledger()
     ledger.chunk_read(10, mark(10))
     ledger.chunk_read(10, mark(20))
-    first, second = batch(0, 3), batch(1, 13)
-    ledger.open(first)
-    ledger.open(second)
+    first, second = opened(ledger, batch(0, 3)), opened(ledger, batch(1, 13))
     ledger.settle(second)
     assert ledger.safe() is None
     ledger.settle(first)
@@ -60,9 +64,7 @@ def test_a_failed_batch_holds_for_good() -> None:
     ledger = Ledger()
     ledger.chunk_read(10, mark(10))
     ledger.chunk_read(10, mark(20))
-    failed, fine = batch(0, 12), batch(1, 15)
-    ledger.open(failed)
-    ledger.open(fine)
+    failed, fine = opened(ledger, batch(0, 12)), opened(ledger, batch(1, 15))
     ledger.fail(failed)
     ledger.settle(fine)
     assert ledger.safe() == mark(10)
@@ -91,15 +93,47 @@ def test_a_chunk_without_a_watermark_keeps_the_last() -> None:
     assert ledger.safe() == mark(10)
 
 
-def test_an_id_in_flight_is_blocked_until_it_settles() -> None:
-    """No id is in two unfinished requests."""
+def test_a_newer_version_of_an_id_waits_for_the_older() -> None:
+    """No id is in two open batches; the queue keeps its order behind it."""
+    ledger = Ledger()
+    ledger.chunk_read(3, mark(1))
+    first = opened(ledger, Batch(number=0, collection="rooms", objects=(room(0, "a"),)))
+    second = Batch(number=1, collection="rooms", objects=(room(1, "a"),))
+    third = Batch(number=2, collection="rooms", objects=(room(2, "b"),))
+    ledger.queue(second)
+    ledger.queue(third)
+    assert ledger.take() is None
+    assert ledger.pending("a")
+    assert ledger.pending("b")
+    ledger.settle(first)
+    assert ledger.take() == second
+    assert ledger.take() == third
+
+
+def test_an_id_is_pending_until_its_last_batch_settles() -> None:
+    """Two versions in the queue count twice."""
     ledger = Ledger()
     ledger.chunk_read(2, mark(1))
-    one = batch(0, 1)
-    ledger.open(one)
-    assert ledger.blocked(["1"])
-    ledger.settle(one)
-    assert not ledger.blocked(["1"])
+    for number in (0, 1):
+        ledger.queue(Batch(number=number, collection="rooms", objects=(room(number, "a"),)))
+    for _ in (0, 1):
+        assert ledger.pending("a")
+        batch_taken = ledger.take()
+        assert batch_taken is not None
+        ledger.settle(batch_taken)
+    assert not ledger.pending("a")
+
+
+def test_a_waiting_batch_holds_the_watermark_also_when_abandoned() -> None:
+    """What was never sent is not settled."""
+    ledger = Ledger()
+    ledger.chunk_read(10, mark(10))
+    ledger.chunk_read(10, mark(20))
+    ledger.queue(batch(0, 12))
+    assert ledger.safe() == mark(10)
+    ledger.abandon()
+    assert ledger.safe() == mark(10)
+    assert not ledger.pending("12")
 
 
 @given(st.lists(st.tuples(st.integers(1, 30), st.sets(st.integers(0, 29))), max_size=8), st.randoms())
@@ -123,17 +157,14 @@ def test_the_checkpoint_never_passes_what_is_not_settled(chunks: list[tuple[int,
         fresh = [first + offset for offset in sorted(changed) if offset < rows]
         settled.update(set(range(first, read)) - set(fresh))
         for each in batcher.add(map(room, fresh)):
-            ledger.open(each)
-            open_batches.append(each)
+            open_batches.append(opened(ledger, each))
         verify()
         while open_batches and chance.random() < 0.6:  # type: ignore[attr-defined]
             done = open_batches.pop(chance.randrange(len(open_batches)))  # type: ignore[attr-defined]
             ledger.settle(done)
             settled.update(each.row for each in done.objects)
             verify()
-    for each in batcher.flush():
-        ledger.open(each)
-        open_batches.append(each)
+    open_batches.extend(opened(ledger, each) for each in batcher.flush())
     for each in reversed(open_batches):
         ledger.settle(each)
         settled.update(one.row for one in each.objects)

@@ -1,0 +1,121 @@
+"""Gathers what a run decided and commits it, while reading and sending go on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from syncer.core.fingerprint import fingerprint
+from syncer.core.model import Checkpoint, CollectionMapping, DeadLetter, Rejection, RunReport, SegmentObject
+from syncer.state.base import Commit, Fingerprint, Store
+
+#: a commit is due after so many decided rows or seconds, whichever comes first
+COMMIT_ROWS = 5_000
+COMMIT_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class _Decided:
+    """What the next transaction will record."""
+
+    fingerprints: dict[str, Fingerprint] = field(default_factory=dict)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    forget: list[str] = field(default_factory=list)
+    rows: int = 0
+
+
+class Keeping:
+    """The state side of one run. `write` is one fenced transaction; it blocks and is called in a thread."""
+
+    def __init__(
+        self,
+        mapping: CollectionMapping,
+        run_id: str,
+        store: Store,
+        write: Callable[[Commit], None],
+        *,
+        now: Callable[[], datetime],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._mapping = mapping
+        self._run_id = run_id
+        self._store = store
+        self._write = write
+        self._now = now
+        self._monotonic = monotonic
+        self._decided = _Decided()
+        #: being written now
+        self._underway = _Decided()
+        self._written_at = monotonic()
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to commit."""
+        if not self._decided.rows:
+            return False
+        return self._decided.rows >= COMMIT_ROWS or self._monotonic() - self._written_at >= COMMIT_SECONDS
+
+    @property
+    def codes(self) -> list[str]:
+        """Codes of the dead letters that are not written yet."""
+        return [each.rejection.code for each in self._decided.dead_letters]
+
+    def decide(self, rows: int) -> None:
+        """So many more rows need nothing but to be counted."""
+        self._decided.rows += rows
+
+    def accepted(self, objects: Sequence[SegmentObject]) -> None:
+        """The API took them."""
+        now = self._now()
+        self._decided.rows += len(objects)
+        for each in objects:
+            self._decided.fingerprints[each.id] = Fingerprint(digest=fingerprint(each), sent_at=now)
+
+    def bury(self, rejections: Iterable[Rejection]) -> None:
+        """They become dead letters."""
+        mapping, now = self._mapping, self._now()
+        letters = [
+            DeadLetter(
+                mapping=mapping.name, collection=mapping.collection, run_id=self._run_id, created_at=now, rejection=each
+            )
+            for each in rejections
+        ]
+        self._decided.rows += len(letters)
+        self._decided.dead_letters.extend(letters)
+
+    def exhume(self) -> None:
+        """Store none of the dead letters that are not written yet."""
+        self._decided.dead_letters.clear()
+
+    def doubt(self, ids: Iterable[str]) -> None:
+        """What was known of these ids is certain no longer."""
+        for identifier in ids:
+            self._decided.fingerprints.pop(identifier, None)
+            self._decided.forget.append(identifier)
+
+    async def known(self, ids: Sequence[str]) -> Mapping[str, Fingerprint]:
+        """What was last accepted under these ids: the store's word, overruled by what is not stored yet."""
+        before = (self._underway, self._decided)
+        found = dict(await asyncio.to_thread(self._store.fingerprints, self._mapping.name, ids))
+        for decided in (*before, self._underway, self._decided):
+            found.update({each: decided.fingerprints[each] for each in ids if each in decided.fingerprints})
+        return found
+
+    async def commit(self, run: RunReport, checkpoint: Checkpoint | None, *, swept: bool = False) -> None:
+        """One transaction with everything decided since the last. Not to be called while one is under way."""
+        self._underway, self._decided = self._decided, _Decided()
+        decided = self._underway
+        commit = Commit(
+            run=run, checkpoint=checkpoint, dead_letters=decided.dead_letters, fingerprints=decided.fingerprints,
+            forget=decided.forget, swept=swept,
+        )  # fmt: skip
+        await asyncio.to_thread(self._write, commit)
+        self._underway = _Decided()
+        self._written_at = self._monotonic()
+
+
+def with_watermark(run: RunReport, checkpoint: Checkpoint | None) -> RunReport:
+    """The report, with the watermark that is saved."""
+    return replace(run, watermark=checkpoint.watermark if checkpoint else None)
