@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sqlite3
@@ -26,6 +27,7 @@ destination:
   write_key: ${WRITE_KEY:-a-write-key}
   endpoint: ${ENDPOINT}
   retry_for: ${RETRY_FOR:-20s}
+  max_in_flight: ${MAX_IN_FLIGHT:-16}
 state: {url: "${STATE_URL:-sqlite:///syncer.db}"}
 mappings:
   hosts: {table: hosts, watermark: updatedAt, tags: [people]}
@@ -136,6 +138,24 @@ def until(condition: Callable[[], object], process: subprocess.Popen[bytes] | No
         if time.monotonic() > deadline:
             raise AssertionError("it did not come about")
         time.sleep(0.02)
+
+
+#: the keys of a run in `--output json`, in their order
+RUN_KEYS = [
+    "mapping", "collection", "mode", "outcome", "read", "sent", "unchanged", "deleted", "rejected", "retried",
+    "requests", "bytes", "watermark", "started_at", "finished_at", "error",
+]  # fmt: skip
+
+
+def runs_of(told: Told) -> dict[str, dict[str, Any]]:
+    """The runs by mapping in a command's JSON. Standard output must be that document and nothing else."""
+    document = json.loads(told.out)
+    assert list(document) == ["runs"]
+    for run in document["runs"]:
+        assert list(run) == RUN_KEYS
+        if run["outcome"] != "failed":
+            assert run["read"] == run["sent"] + run["unchanged"] + run["rejected"], run
+    return {run["mapping"]: run for run in document["runs"]}
 
 
 def lines_beginning(word: str, text: str) -> list[str]:

@@ -155,7 +155,8 @@ class TestCommits:
         """Rows without a key cannot be told apart, so a run that read everything replaces them all."""
         lease = leased(store)
         store.commit(lease, Commit(run=run(), dead_letters=[dead_letter(id=None), dead_letter(id="1")]))
-        store.commit(lease, Commit(run=run(run_id="run-2"), dead_letters=[dead_letter(id=None)]))
+        again = replace(dead_letter(id=None), run_id="run-2")
+        store.commit(lease, Commit(run=run(run_id="run-2"), dead_letters=[again]))
         assert 3 == len(store.dead_letters())
         store.commit(lease, Commit(run=run(run_id="run-2"), swept=True))
         assert [("run-1", "1"), ("run-2", None)] == [(each.run_id, each.rejection.id) for each in store.dead_letters()]

@@ -82,6 +82,9 @@ def _text(value: object) -> Token:
 
 
 def _blob(value: object) -> Token:
+    """Bytes; text is its bytes in UTF-8."""
+    if isinstance(value, str):
+        return rules.binary(value.encode())
     if not isinstance(value, bytes):
         raise _mismatch()
     return rules.binary(value)
