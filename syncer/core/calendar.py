@@ -22,6 +22,9 @@ from syncer.core.zones import zone_of
 #: was recorded under a wrong clock. One minute is the resolution of cron.
 SET_BACK = timedelta(minutes=1)
 
+#: clocks are never set back by more
+_LONGEST_REPEAT = timedelta(hours=3)
+_HOURS = 24
 _MINUTE = timedelta(minutes=1)
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
@@ -61,6 +64,8 @@ class Cron:
     weekdays: frozenset[int]
     #: day of month and weekday are both restricted, so either is enough: crontab(5)
     either: bool
+    #: it fires in every hour, so also in one that comes twice
+    hourly: bool
 
     def on(self, day: date) -> bool:
         """Whether it fires on this local date."""
@@ -96,6 +101,7 @@ def parse_cron(text: str) -> Cron:
         months=months,
         weekdays=frozenset(day % 7 for day in weekdays),
         either=either,
+        hourly=len(hours) == _HOURS,
     )
 
 
@@ -141,7 +147,18 @@ def next_fire(cron: Cron, zone: tzinfo, after: datetime) -> datetime:
     """The first instant later than `after` at which the expression fires in the zone; UTC."""
     start = after.astimezone(zone).replace(tzinfo=None, second=0, microsecond=0) + _MINUTE
     fires = (_instant(local, zone) for local in _local_times(cron, start))
-    return next(at for at in fires if at > after)
+    following = next(at for at in fires if at > after)
+    return min([following, *_repeats(cron, zone, start, after)]) if cron.hourly else following
+
+
+def _repeats(cron: Cron, zone: tzinfo, start: datetime, after: datetime) -> Iterator[datetime]:
+    """Later fires of an hourly expression in an hour that comes twice, the second time, if one is near."""
+    for local in _local_times(cron, start - _LONGEST_REPEAT):
+        if local > start + _LONGEST_REPEAT:
+            return
+        first, second = (local.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+        if first < second and second > after:
+            yield second
 
 
 def _local_times(cron: Cron, start: datetime) -> Iterator[datetime]:

@@ -58,6 +58,11 @@ class Keeping:
         return self._decided.rows >= COMMIT_ROWS or self._monotonic() - self._written_at >= COMMIT_SECONDS
 
     @property
+    def behind(self) -> bool:
+        """Whether so much waits to be written that reading has to wait for it."""
+        return self._decided.rows >= 4 * COMMIT_ROWS
+
+    @property
     def codes(self) -> list[str]:
         """Codes of the dead letters that are not written yet."""
         return [each.rejection.code for each in self._decided.dead_letters]

@@ -111,6 +111,8 @@ class Pipeline:
                 if not await self._take(chunk, shaped):
                     return False
                 self._commit_when_due()
+                if self._committing is not None and self._keeping.behind:
+                    await asyncio.wait([self._committing])
         for batch in self._batcher.flush():
             if not await self._sending.put(batch):
                 return False

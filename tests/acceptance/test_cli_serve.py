@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable
 
+import http_server
 from conftest import Project
-from support import CONFIG, end_of, execute, query, runs_of, until
+from support import CONFIG, PATIENCE, end_of, execute, query, runs_of, until
 
 from syncer.sandbox.app import create_app
 from syncer.sandbox.faults import Faults
@@ -58,9 +60,8 @@ def test_missed_fires(project: Project) -> None:
         daemon.send_signal(signal.SIGTERM)
         assert end_of(daemon).code == 143
     give_email(project, 5, "missed@example.com")
-    ((kind, fired),) = query(project.state, "SELECT typeof(fired_at), fired_at FROM syncer_fires")
-    long_ago = fired - 3 * 3600 * 10**6 if kind == "integer" else fired.replace(fired[:4], "2025")
-    execute(project.state, f"UPDATE syncer_fires SET fired_at = {long_ago!r}")
+    three_hours = 3 * 3600 * 1_000_000  # instants are kept in microseconds
+    execute(project.state, f"UPDATE syncer_fires SET fired_at = fired_at - {three_hours}")
     with project.syncer.started("serve") as daemon:
         until(lambda: email_of(project, 5)("missed@example.com"), daemon)
         daemon.send_signal(signal.SIGTERM)
@@ -101,10 +102,20 @@ def test_kill_nine(project: Project) -> None:
 def test_run_beside_the_daemon(project: Project) -> None:
     """While the daemon runs a mapping, a shell is told so, and the daemon is not disturbed."""
     scheduled(project, "1h")
-    with running(create_app(project.warehouse, Faults(latency=0.3))) as url:
-        with project.syncer.started("serve", ENDPOINT=url, MAX_IN_FLIGHT="1") as daemon:
-            until(project.received, daemon)
-            assert project.syncer("run", "--select", "hosts").code == 4
-            until(lambda: project.warehouse.collections()["hosts"] == 60, daemon)
-            daemon.send_signal(signal.SIGTERM)
-            assert end_of(daemon).code == 143
+    answering = threading.Event()
+
+    def held_back(_: http_server.Request) -> http_server.Reply:
+        assert answering.wait(PATIENCE)
+        return http_server.ACCEPTED
+
+    with (
+        http_server.serving(held_back) as server,
+        project.syncer.started("serve", ENDPOINT=server.endpoint, MAX_IN_FLIGHT="1") as daemon,
+    ):
+        until(lambda: server.requests, daemon)
+        assert project.syncer("run", "--select", "hosts").code == 4
+        answering.set()
+        until(lambda: query(project.state, "SELECT 1 FROM syncer_runs WHERE outcome = 'succeeded'"), daemon)
+        daemon.send_signal(signal.SIGTERM)
+        assert end_of(daemon).code == 143
+    assert len(server.requests) == 6

@@ -21,8 +21,8 @@ RUN = ["run", "--select", "rooms", "--output", "json"]
 
 @pytest.fixture
 def slow(project: Project) -> Iterator[Project]:
-    """The project with an API that takes its time, asked one request at a time: forty requests, two seconds."""
-    with running(create_app(project.warehouse, Faults(latency=0.05))) as url:
+    """The project with an API that takes its time, asked one request at a time: forty requests, four seconds."""
+    with running(create_app(project.warehouse, Faults(latency=0.1))) as url:
         project.syncer.environment |= {"ENDPOINT": url, "MAX_IN_FLIGHT": "1"}
         yield project
 

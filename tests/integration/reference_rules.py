@@ -73,35 +73,51 @@ def table(
     columns: Sequence[Column], key: Sequence[str], watermark: str | None, rows: Sequence[Sequence[object]]
 ) -> Table:
     """Turn rows, in the order of the columns, into what they should become."""
-    return Table(key=tuple(key), watermark=watermark, rows=[_row(columns, key, watermark, row) for row in rows])
+    names = [property_name(column.name) for column in columns]
+    sent = [
+        (name, index)
+        for index, (name, column) in enumerate(zip(names, columns, strict=True))
+        if not (name == "id" and column.name in key)
+    ]
+    places = [column.name for column in columns]
+    parts = [places.index(name) for name in key]
+    mark = None if watermark is None else places.index(watermark)
+    shaped = [_row(columns, values, sent, parts, mark) for values in rows]
+    return Table(key=tuple(key), watermark=watermark, rows=shaped)
 
 
-def _row(columns: Sequence[Column], key: Sequence[str], watermark: str | None, values: Sequence[object]) -> Row:
-    tokens: dict[str, Token] = {}
+def _row(
+    columns: Sequence[Column],
+    values: Sequence[object],
+    sent: Sequence[tuple[str, int]],
+    parts: Sequence[int],
+    mark: int | None,
+) -> Row:
+    tokens: list[Token] = []
     codes: list[str] = []
     not_finite = 0
     for column, value in zip(columns, values, strict=True):
         try:
-            tokens[column.name] = NULL if value is None else column.rule(value)
+            tokens.append(NULL if value is None else column.rule(value))
         except NotFinite:
-            tokens[column.name] = NULL
+            tokens.append(NULL)
             not_finite += 1
         except Refused as refused:
-            tokens[column.name] = NULL
+            tokens.append(NULL)
             codes.append(str(refused))
-    identifier = None if any(tokens[name] == NULL for name in key) else object_id([plain(tokens[name]) for name in key])
-    sent = {
-        property_name(name): token
-        for name, token in tokens.items()
-        if not (name in key and property_name(name) == "id")
-    }
-    if any(_size(token) >= LARGEST for token in sent.values()):
-        codes.append("VALUE_TOO_LARGE")
-    if identifier is None:
+    key = [tokens[index] for index in parts]
+    properties = {name: tokens[index] for name, index in sent}
+    if NULL in key:
         codes.insert(0, "NULL_KEY")
-    code = codes[0] if codes else None
-    moment = None if watermark is None else _moment_of(tokens[watermark])
-    return Row(id=identifier, properties=sent, code=code, moment=moment, not_finite=0 if code else not_finite)
+    if any(_is_large(each) for each in properties.values()):
+        codes.append("VALUE_TOO_LARGE")
+    return Row(
+        id=None if NULL in key else object_id([plain(each) for each in key]),
+        properties=properties,
+        code=codes[0] if codes else None,
+        moment=None if mark is None else _moment_of(tokens[mark]),
+        not_finite=0 if codes else not_finite,
+    )
 
 
 def object_id(parts: Sequence[str]) -> str:
@@ -118,8 +134,9 @@ def plain(value: Token) -> str:
     return str(json.loads(value)) if value.startswith('"') else value
 
 
-def _size(value: Token) -> int:
-    return len(plain(value).encode())
+def _is_large(value: Token) -> bool:
+    """A character has at most four bytes, so short ones need not be measured."""
+    return 4 * len(value) >= LARGEST and len(plain(value).encode()) >= LARGEST
 
 
 def _moment_of(value: Token) -> datetime | None:
