@@ -71,12 +71,12 @@ def _check_source(config: Config, name: str, mappings: list[CollectionMapping]) 
     try:
         source = open_source(name, settings.url, timezone=settings.timezone)
     except SyncerError as error:
-        _unreachable(name, error)
+        _unreachable(error)
         return error.exit_code
     try:
         examined = [_check_mapping(source, mapping, settings.timezone) for mapping in mappings]
     except SyncerError as error:
-        _unreachable(name, error)
+        _unreachable(error)
         return error.exit_code
     finally:
         source.close()
@@ -127,8 +127,8 @@ def _fires(mapping: CollectionMapping) -> None:
         _say(Finding(level=Level.OK, message=f"{schedule.mode} runs next at {fires}"))
 
 
-def _unreachable(name: str, error: SyncerError) -> None:
-    click.echo(f"\nsource {name}\n  error    {error.message}", err=True)
+def _unreachable(error: SyncerError) -> None:
+    click.echo(f"Error: {error.message}", err=True)
     if error.hint:
         click.echo(f"Try: {error.hint}", err=True)
 

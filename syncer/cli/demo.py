@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -60,7 +61,10 @@ _MARK = ".syncer-demo"
 _ELSEWHERE = "syncer demo --dir ANOTHER_FOLDER"
 
 _LOOKS = (
-    ("SELECT id, name, location, nightly_price, host_name FROM rooms WHERE id % 40 = 0 LIMIT 5", "prices that moved"),
+    (
+        "SELECT id, name, location, nightly_price, host_name FROM rooms WHERE id % 80 = 0 ORDER BY id + 0",
+        "prices that moved",
+    ),
     ("SELECT id, full_name, email, is_superhost, joined_on FROM hosts WHERE id IN (6, 7, 8)", "host 7 lost its e-mail"),
     ("SELECT id, author, stars, body, updated_at FROM reviews ORDER BY updated_at DESC LIMIT 4", "a composite key"),
 )
@@ -118,8 +122,10 @@ def _show(warehouse: Warehouse) -> None:
 
 
 def _next_steps(folder: Path) -> str:
+    # installed in an environment that is not active, as `make demo` does
+    activate = "" if shutil.which("syncer") else f"  . {Path(sys.prefix) / 'bin' / 'activate'}\n"
     return (
-        f"  cd {folder}\n"
+        f"{activate}  cd {folder}\n"
         "  syncer sandbox --db warehouse.db &       # the local Objects API\n"
         "  syncer check                             # what syncer thinks of the config\n"
         "  syncer preview rooms --limit 1           # the exact request\n"

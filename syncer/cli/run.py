@@ -117,11 +117,12 @@ def on_signals(stop: Callable[[], None]) -> list[int]:
 
     def take(number: int) -> None:
         received.append(number)
-        click.echo("Stopping: finishing what is in flight. Once more to quit at once.", err=True)
         stop()
         for each in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(each)
             signal.signal(each, signal.SIG_DFL)
+        # said last: whoever reads it may send the second signal at once
+        click.echo("Stopping: finishing what is in flight. Once more to quit at once.", err=True)
 
     for each in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(each, take, each)

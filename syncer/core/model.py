@@ -49,6 +49,8 @@ class Column:
     scale: int | None = None
     #: bits in a BITS column
     width: int | None = None
+    #: a FLOAT of 32 bits that the driver returns as one of 64
+    single: bool = False
     #: the driver guarantees the Python type that belongs to the kind (SQLite does not)
     exact: bool = True
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal, InvalidOperation
+from struct import pack, unpack
 from typing import TypeAlias
 
 import orjson
@@ -84,6 +85,24 @@ def to_float(value: object) -> Value:
     if number - number != 0:  # NaN and infinities only
         raise NotFinite
     return number
+
+
+def shortest_single(value: object) -> object:
+    """The shortest number that is this one in 32 bits: 0.1, where the 64 bits say 0.10000000149011612."""
+    if not isinstance(value, float) or value - value != 0:
+        return value
+    # six digits are always kept by 32 bits, nine always tell two of them apart
+    candidates = (float(f"{value:.{digits}g}") for digits in range(6, 9))
+    return next((each for each in candidates if _in_32_bits(each) == value), float(f"{value:.9g}"))
+
+
+def _in_32_bits(value: float) -> float:
+    """The nearest float of 32 bits; one beyond their range stays as it is."""
+    try:
+        (nearest,) = unpack("f", pack("f", value))
+    except OverflowError:
+        return value
+    return float(nearest)
 
 
 def to_decimal(scale: int | None) -> Converter:
@@ -389,6 +408,11 @@ def converter_for(column: Column, zone: tzinfo) -> Converter | None:
     """The column's converter; None when the driver's values are JSON scalars already."""
     if column.exact and column.kind in (Kind.TEXT, Kind.INTEGER, Kind.BOOLEAN):
         return None
+    converter = _converters(column, zone)[column.kind]
+    return (lambda value: converter(shortest_single(value))) if column.single else converter
+
+
+def _converters(column: Column, zone: tzinfo) -> dict[Kind, Converter]:
     return {
         Kind.TEXT: to_text,
         Kind.INTEGER: to_integer,
@@ -404,4 +428,4 @@ def converter_for(column: Column, zone: tzinfo) -> Converter | None:
         Kind.JSON: compact_json if column.exact else to_json,
         Kind.BITS: to_bits(column.width),
         Kind.ANY: by_value(zone),
-    }[column.kind]
+    }

@@ -117,7 +117,7 @@ class _Run:
         report = self._ended(failure)
         try:
             await self._record(report)
-        except SyncerError as error:
+        except Exception as error:  # noqa: BLE001  the job boundary
             report = _ended(self._job, report, Outcome.FAILED, failure if isinstance(failure, SyncerError) else error)
         return replace(report, watermark=self._pipeline.run.watermark if self._pipeline else None)
 

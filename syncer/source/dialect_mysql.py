@@ -145,6 +145,12 @@ class MysqlDialect(GenericDialect):
         with connection.execute(text(f"SHOW KEYS FROM {self.path(schema, table)}")) as result:
             return [(str(row.Key_name), int(row.Seq_in_index), str(row.Column_name)) for row in result]
 
+    def item(self, column: Column) -> str:
+        """FLOAT as DOUBLE: the server prints six of its digits only, 16777200 for 16777216."""
+        if column.single:
+            return f"({self.place(column)} + 0e0) AS {self.quote(column.name)}"
+        return self.place(column)
+
     def grouped(self, column: Column) -> str:
         """Bytes, because collations call `a`, `A` and `a ` the same."""
         if column.kind in {Kind.TEXT, Kind.JSON}:
@@ -217,7 +223,8 @@ def _column(field: Any) -> Column:
         unsigned = " UNSIGNED" if field.flags & FLAG.UNSIGNED and sort != FIELD_TYPE.YEAR else ""
         return Column(name=name, kind=Kind.INTEGER, sql_type=_INTEGERS[sort] + unsigned)
     if sort in _FLOATS:
-        return Column(name=name, kind=Kind.FLOAT, sql_type=_FLOATS[sort])
+        single = sort == FIELD_TYPE.FLOAT
+        return Column(name=name, kind=Kind.FLOAT, sql_type=_FLOATS[sort], single=single)
     if sort in (FIELD_TYPE.DECIMAL, FIELD_TYPE.NEWDECIMAL):
         return _decimal(field)
     if sort == FIELD_TYPE.BIT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import quote
@@ -11,6 +12,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModu
 
 from syncer.errors import QueryError, SourceUnreachable
 from syncer.source.dialect_generic import GenericDialect
+
+_QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'|`[^`]*`")
 
 _EXTRAS = {
     "postgresql": "postgres", "mysql": "mysql", "mariadb": "mysql", "mssql": "mssql", "oracle": "oracle",
@@ -54,7 +57,7 @@ def asking(name: str, dialect: GenericDialect) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        words = _words(dialect, error)
+        words = _without_values(_words(dialect, error), error.statement or "")
         if error.connection_invalidated or isinstance(error, InterfaceError):
             raise SourceUnreachable(
                 f"source {name}: the connection was lost: {words}", "run it again; the checkpoint is safe"
@@ -71,6 +74,15 @@ def _words(dialect: GenericDialect, error: SQLAlchemyError) -> str:
     for form in (str(secret), quote(str(secret), safe="")) if secret else ():
         told = told.replace(form, "***")
     return told
+
+
+def _without_values(words: str, statement: str) -> str:
+    """Databases quote names and values alike. What the statement does not say itself comes from a row."""
+
+    def shown(match: re.Match[str]) -> str:
+        return match[0] if match[0][1:-1] in statement else f"{match[0][0]}…{match[0][0]}"
+
+    return _QUOTED.sub(shown, words)
 
 
 def _place(url: URL) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from refusals import Refusal, Row, refuse
 from support import CONFIG, CommandLine, execute, progress
 
 from syncer.sandbox.app import create_app
@@ -90,10 +92,32 @@ def earlier_state(tmp_path_factory: pytest.TempPathFactory, sample: Path) -> Pat
     return folder / "syncer.db"
 
 
-@pytest.fixture
-def used(command_line: CommandLine, sample: Path, earlier_state: Path) -> CommandLine:
+def used_folder(folder: Path, sample: Path, state: Path) -> CommandLine:
     """A folder where all went well before: config and state, over the sample. Nobody listens at its endpoint."""
-    shutil.copy(earlier_state, command_line.folder / "syncer.db")
-    command_line.environment |= {"SOURCE_URL": f"sqlite:///{sample}", "ENDPOINT": "http://127.0.0.1:9"}
-    command_line.write("syncer.yaml", CONFIG)
-    return command_line
+    shutil.copy(sample, folder / "app.db")
+    shutil.copy(state, folder / "syncer.db")
+    syncer = CommandLine(
+        folder=folder, environment={"SOURCE_URL": f"sqlite:///{sample}", "ENDPOINT": "http://127.0.0.1:9"}
+    )
+    syncer.write("syncer.yaml", CONFIG)
+    return syncer
+
+
+@pytest.fixture
+def used(tmp_path: Path, sample: Path, earlier_state: Path) -> CommandLine:
+    """A folder where all went well before."""
+    return used_folder(tmp_path, sample, earlier_state)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def refusals(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, sample: Path, earlier_state: Path
+) -> Iterator[Mapping[str, Future[Refusal]]]:
+    """The rows of bad input that will be asked for, run beside the other tests, for there are many of them."""
+    rows = [item.callspec.params.get("row") for item in request.session.items if hasattr(item, "callspec")]
+    with ThreadPoolExecutor(1, thread_name_prefix="refusals") as thread:
+        yield {
+            row.name: thread.submit(refuse, used_folder(tmp_path_factory.mktemp("row"), sample, earlier_state), row)
+            for row in rows
+            if isinstance(row, Row)
+        }

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 #: seconds; for conditions that come true at once unless something is broken
 PATIENCE = 60
@@ -103,7 +103,16 @@ def command(arguments: Sequence[str]) -> list[str]:
 def end_of(process: subprocess.Popen[bytes]) -> Told:
     """Wait until it ends."""
     out, err = process.communicate(timeout=PATIENCE)
-    return Told(process.returncode, out.decode(), err.decode())
+    return Told(process.returncode, (out or b"").decode(), (err or b"").decode())
+
+
+def line_with(words: str, stream: IO[bytes] | None) -> str:
+    """The next line of a stream that has these words in it."""
+    assert stream is not None
+    for line in stream:
+        if words in line.decode():
+            return line.decode()
+    raise AssertionError(f"the command ended without saying {words!r}")
 
 
 def execute(database: Path, sql: str) -> None:
@@ -164,7 +173,10 @@ def lines_beginning(word: str, text: str) -> list[str]:
 
 
 def assert_one_clear_error(told: Told, code: int, *words: str) -> None:
-    """One `Error:` with these words in what was said, one `Try:`, no traceback, this exit code."""
+    """One `Error:` with these words in what was said, one `Try:`, no traceback, this exit code.
+
+    With `-v` there is a traceback, and this is not for it.
+    """
     assert told.code == code, told
     assert len(lines_beginning("Error: ", told.err)) == 1, told.err
     assert len(lines_beginning("Try: ", told.err)) == 1, told.err

@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 import yaml
 from conftest import Project
-from support import CONFIG, CommandLine, assert_one_clear_error, end_of, execute, lines_beginning, runs_of
+from support import CONFIG, CommandLine, assert_one_clear_error, end_of, line_with, lines_beginning, runs_of
 
 from syncer.cli.app import COMMANDS
 
@@ -26,7 +26,7 @@ def test_help(command_line: CommandLine, name: str) -> None:
     told = command_line(name, "--help")
     assert told.code == 0
     assert told.out.startswith(f"Usage: syncer {name} ")
-    assert re.search(rf"Examples?:\n  syncer {name}", told.out), told.out
+    assert re.search(rf"Examples?:\n    syncer {name}", told.out), told.out
 
 
 def test_help_of_the_whole(command_line: CommandLine) -> None:
@@ -47,7 +47,9 @@ def test_hints_name_commands_that_exist(command_line: CommandLine) -> None:
 
 def test_check(project: Project) -> None:
     """A sound config is exit code 0: columns with their types and properties, key, watermark, next fire times."""
-    project.syncer.write("syncer.yaml", CONFIG.replace("tags: [people]", "schedules: [{cron: '0 2 * * *', mode: full}]"))
+    project.syncer.write(
+        "syncer.yaml", CONFIG.replace("tags: [people]", "schedules: [{cron: '0 2 * * *', mode: full}]")
+    )
     told = project.syncer("check")
     assert (told.code, told.err) == (0, "")
     for words in (
@@ -68,6 +70,7 @@ def test_check(project: Project) -> None:
         ("{table: colliding}", ["error ", "'hostID' and 'host_id' both become"]),
         ("{table: leters}", ["error ", "there is no table leters", "Try: did you mean letters?"]),
         ("{query: SELECT id FROM letters LIMIT 3, primary_key: id}", ["error ", "its own LIMIT"]),
+        ("{table: letters, watermark: {column: updatedAt, lookback: 5}}", ["error ", "has no unit", "lookback: 5s"]),
         ("{table: letters, watermark: body}", ["warning ", "1 of the first 2 rows would be refused: VALUE_TOO_LARGE"]),
     ],
 )
@@ -92,8 +95,6 @@ def test_check_offline(project: Project) -> None:
 
 def test_check_of_a_server(project: Project, postgres_url: str) -> None:
     """For a server it says which rights suffice."""
-    execute_on = project.syncer.environ({})
-    assert execute_on
     project.syncer.write("syncer.yaml", CONFIG.partition("  rooms:")[0])
     told = project.syncer("check", SOURCE_URL=postgres_url)
     assert told.code == 2
@@ -252,9 +253,7 @@ def test_reader_that_leaves(command_line: CommandLine) -> None:
 def test_sandbox(project: Project) -> None:
     """The sandbox takes what a run sends into its file, refuses another write key, and ends on SIGTERM."""
     with project.syncer.started("sandbox", "--port", "0", "--db", "warehouse.db", "--write-key", "sesame") as sandbox:
-        assert sandbox.stdout is not None
-        announced = sandbox.stdout.readline().decode()
-        url = announced.split()[2].rstrip(",")
+        url = line_with("Sandbox on", sandbox.stdout).split()[2].rstrip(",")
         assert project.syncer("run", "--select", "hosts", ENDPOINT=url, WRITE_KEY="mellon").code == 1
         assert project.syncer("run", "--select", "hosts", ENDPOINT=url, WRITE_KEY="sesame").code == 0
         sandbox.send_signal(signal.SIGTERM)
@@ -308,8 +307,7 @@ def test_next_steps_of_the_demo(command_line: CommandLine) -> None:
     command_line("demo")
     there = CommandLine(folder=command_line.folder / "syncer-demo")
     with there.started("sandbox", "--port", "0", "--db", "warehouse.db") as sandbox:
-        assert sandbox.stdout is not None
-        there.environment["SANDBOX_URL"] = sandbox.stdout.readline().decode().split()[2].rstrip(",")
+        there.environment["SANDBOX_URL"] = line_with("Sandbox on", sandbox.stdout).split()[2].rstrip(",")
         assert there("check").code == 0
         assert json.loads(there("preview", "rooms", "--limit", "1").out)["collection"] == "rooms"
         runs = runs_of(there("run", "--full", "--output", "json"))

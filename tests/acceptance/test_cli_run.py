@@ -38,7 +38,9 @@ def test_json_of_success(project: Project) -> None:
     rooms = runs["rooms"]
     assert (rooms["outcome"], rooms["read"], rooms["sent"], rooms["requests"]) == ("succeeded", 400, 400, 40)
     assert (rooms["collection"], rooms["mode"], rooms["error"], rooms["deleted"]) == ("rooms", "full", None, 0)
-    assert rooms["bytes"] == sum(each["bytes"] for each in project.warehouse.requests() if each["collection"] == "rooms")
+    assert rooms["bytes"] == sum(
+        each["bytes"] for each in project.warehouse.requests() if each["collection"] == "rooms"
+    )
     started, finished = (datetime.fromisoformat(rooms[name]) for name in ("started_at", "finished_at"))
     assert started.utcoffset() == timedelta(0)
     assert finished >= started

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import http_server
 from conftest import Project
-from support import CONFIG, PATIENCE, end_of, execute, query, runs_of, until
+from support import CONFIG, PATIENCE, end_of, execute, line_with, query, runs_of, until
 
 from syncer.sandbox.app import create_app
 from syncer.sandbox.faults import Faults
@@ -56,7 +56,7 @@ def test_missed_fires(project: Project) -> None:
     """A fire that passed while the daemon was down is made up for by one run at the start."""
     scheduled(project, "1h")
     with project.syncer.started("serve") as daemon:
-        until(lambda: query(project.state, "SELECT 1 FROM syncer_runs WHERE outcome = 'succeeded'"), daemon)
+        line_with("hosts: full run succeeded", daemon.stderr)
         daemon.send_signal(signal.SIGTERM)
         assert end_of(daemon).code == 143
     give_email(project, 5, "missed@example.com")
@@ -115,7 +115,7 @@ def test_run_beside_the_daemon(project: Project) -> None:
         until(lambda: server.requests, daemon)
         assert project.syncer("run", "--select", "hosts").code == 4
         answering.set()
-        until(lambda: query(project.state, "SELECT 1 FROM syncer_runs WHERE outcome = 'succeeded'"), daemon)
+        line_with("hosts: full run succeeded", daemon.stderr)
         daemon.send_signal(signal.SIGTERM)
         assert end_of(daemon).code == 143
     assert len(server.requests) == 6

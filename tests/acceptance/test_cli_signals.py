@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from conftest import Project
-from support import command, end_of, runs_of, until
+from support import command, end_of, line_with, runs_of, until
 
 from syncer.sandbox.app import create_app
 from syncer.sandbox.faults import Faults
@@ -63,12 +63,13 @@ def test_mappings_behind_the_interrupted_one_do_not_begin(slow: Project) -> None
 
 def test_second_signal_quits_at_once(slow: Project) -> None:
     """The second signal ends the process itself; its lease does not lock out the next run, which loses nothing."""
-    with running(create_app(slow.warehouse, Faults(latency=30))) as url, slow.syncer.started(*RUN, ENDPOINT=url) as process:
-        assert process.stderr is not None
-        until(lambda: slow.progress()["leases"], process)
+    with (
+        running(create_app(slow.warehouse, Faults(latency=30))) as url,
+        slow.syncer.started(*RUN, ENDPOINT=url) as process,
+    ):
+        line_with("run started", process.stderr)
         process.send_signal(signal.SIGTERM)
-        while b"Stopping" not in process.stderr.readline():
-            assert process.poll() is None
+        line_with("Stopping", process.stderr)
         process.send_signal(signal.SIGTERM)
         assert end_of(process).code == -signal.SIGTERM
         assert slow.progress()["leases"] == [("rooms",)]

@@ -23,7 +23,6 @@ WHERE table_schema = DATABASE() AND index_name = 'PRIMARY' ORDER BY table_name, 
 """
 
 INTEGERS = {"tinyint", "smallint", "mediumint", "int", "bigint", "year"}
-FLOATS = {"float", "double"}
 BINARIES = {"binary", "varbinary", "blob", "point", "geometry"}
 
 
@@ -65,18 +64,21 @@ def _printed(column: str, sort: str, bits: int | None) -> str:
         return f"DATE_FORMAT({place}, '{ISO}')"
     if sort == "date":
         return f"DATE_FORMAT({place}, '%Y-%m-%d')"
+    if sort == "float":
+        # by itself it is printed with six digits
+        return f"CAST(CAST({place} AS DOUBLE) AS CHAR)"
     return f"CAST({place} AS CHAR)"
 
 
 def _rule(sort: str, scale: int | None, digits: int | None, zone: tzinfo) -> Rule:
     if sort in INTEGERS:
         return rules.integer
-    if sort in FLOATS:
-        return rules.floating
     if sort in BINARIES:
         return rules.encoded
     found: Mapping[str, Rule] = {
         "decimal": rules.decimal(scale),
+        "double": rules.floating,
+        "float": rules.single,
         "date": rules.day,
         "datetime": rules.moment(zone, digits),
         "timestamp": rules.moment(UTC, digits),

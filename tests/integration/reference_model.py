@@ -29,6 +29,7 @@ class Expected:
 class Model:
     """One collection."""
 
+    watermarked: bool
     held: dict[str, Mapping[str, Token]] = field(default_factory=dict)
     #: how many dead letters of an id and a code
     letters: Counter[tuple[str | None, str]] = field(default_factory=Counter)
@@ -42,7 +43,8 @@ class Model:
         sent = {identifier(row): row.properties for row in fine if self.held.get(identifier(row)) != row.properties}
         self.held |= sent
         self._bury(seen, complete=since is None)
-        self.saved = max((row.moment for row in table.rows if row.moment is not None), default=None)
+        if self.watermarked:
+            self.saved = max((row.moment for row in table.rows if row.moment is not None), default=None)
         return Expected(
             read=len(seen), unchanged=len(fine) - len(sent), rejected=len(seen) - len(fine),
             not_finite=sum(row.not_finite for row in fine), sent=frozenset(sent),

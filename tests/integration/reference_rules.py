@@ -6,6 +6,7 @@ Values are JSON tokens as text (`4.50`, `"Zoë"`, `null`), so that 4.5 and 4.50,
 from __future__ import annotations
 
 import base64
+import ctypes
 import hashlib
 import json
 import re
@@ -172,6 +173,13 @@ def floating(value: str) -> Token:
     if number in (float("inf"), float("-inf")) or number != number:
         raise NotFinite
     return str(Decimal(repr(number)))
+
+
+def single(value: str) -> Token:
+    """A binary number of 32 bits from the text of its 64: the fewest digits that lead back to it."""
+    bits = ctypes.c_float(float(value)).value
+    shortest = (f"{bits:.{digits}g}" for digits in range(1, 18))
+    return floating(next(each for each in shortest if ctypes.c_float(float(each)).value == bits))
 
 
 def decimal(scale: int | None) -> Rule:
