@@ -14,9 +14,10 @@ from decimal import Decimal
 
 import orjson
 
+from syncer.core.converters import converter_for
 from syncer.core.model import CollectionMapping, Column, PropertyRule, Rejection, Row, SegmentObject
 from syncer.core.naming import RESERVED_PROPERTIES, object_id, snake_case
-from syncer.core.values import Converter, NotFinite, Refusal, Value, converter_for, fragment_text, to_json, to_text
+from syncer.core.values import Converter, NotFinite, Refusal, Value, fragment_text, to_json, to_text
 from syncer.core.watermark import encode_key
 from syncer.errors import MappingError
 

@@ -23,6 +23,7 @@ class _Decided:
     fingerprints: dict[str, Fingerprint] = field(default_factory=dict)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     forget: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
     rows: int = 0
 
 
@@ -71,6 +72,11 @@ class Keeping:
         """So many more rows need nothing but to be counted."""
         self._decided.rows += rows
 
+    def unchanged(self, ids: Sequence[str]) -> None:
+        """They are what was accepted before."""
+        self._decided.rows += len(ids)
+        self._decided.unchanged.extend(ids)
+
     def accepted(self, objects: Sequence[SegmentObject]) -> None:
         """The API took them."""
         now = self._now()
@@ -114,7 +120,7 @@ class Keeping:
         decided = self._underway
         commit = Commit(
             run=run, checkpoint=checkpoint, dead_letters=decided.dead_letters, fingerprints=decided.fingerprints,
-            forget=decided.forget, swept=swept,
+            forget=decided.forget, unchanged=decided.unchanged, swept=swept,
         )  # fmt: skip
         await asyncio.to_thread(self._write, commit)
         self._underway = _Decided()

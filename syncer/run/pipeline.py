@@ -166,8 +166,9 @@ class Pipeline:
 
     async def _pass_on(self, objects: list[SegmentObject]) -> bool:
         fresh = await self._changed(objects) if self._compares else objects
+        sent = {each.row for each in fresh}
         self._count(unchanged=len(objects) - len(fresh))
-        self._keeping.decide(len(objects) - len(fresh))
+        self._keeping.unchanged([each.id for each in objects if each.row not in sent])
         if self._options.dry_run:
             self._count(skipped=len(fresh))
             return True

@@ -23,7 +23,8 @@ class Commit:
     """What one transaction records. Losing it costs duplicates, never data.
 
     An object has at most one dead letter: that of an earlier refusal is removed when its id is accepted
-    (`fingerprints`) or refused again (`dead_letters`); of several in one commit the last stays.
+    (`fingerprints`), found as it was accepted before (`unchanged`) or refused again (`dead_letters`); of several
+    in one commit the last stays.
     """
 
     run: RunReport
@@ -32,6 +33,8 @@ class Commit:
     dead_letters: Sequence[DeadLetter] = ()
     #: by object id: what was accepted since the last commit
     fingerprints: Mapping[str, Fingerprint] = field(default_factory=dict)
+    #: ids whose object is what was accepted before
+    unchanged: Sequence[str] = ()
     #: ids whose fingerprint is no longer certain: their request may or may not have landed.
     #: Wins over `fingerprints`
     forget: Sequence[str] = ()
@@ -49,7 +52,8 @@ def latest_letters(letters: Sequence[DeadLetter]) -> list[DeadLetter]:
 
 def outdated_ids(commit: Commit) -> set[str]:
     """The ids whose earlier dead letters a commit replaces or resolves."""
-    return {*commit.fingerprints, *(each.rejection.id for each in commit.dead_letters if each.rejection.id is not None)}
+    refused = (each.rejection.id for each in commit.dead_letters)
+    return {*commit.fingerprints, *commit.unchanged, *(each for each in refused if each is not None)}
 
 
 def require_fit(lease: Lease, commit: Commit) -> None:

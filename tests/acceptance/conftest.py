@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from refusals import Refusal, Row, refuse
+from rows import Answer, Row, ask
 from support import CONFIG, CommandLine, execute, progress
 
 from syncer.sandbox.app import create_app
@@ -110,14 +110,14 @@ def used(tmp_path: Path, sample: Path, earlier_state: Path) -> CommandLine:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def refusals(
+def answers(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, sample: Path, earlier_state: Path
-) -> Iterator[Mapping[str, Future[Refusal]]]:
-    """The rows of bad input that will be asked for, run beside the other tests, for there are many of them."""
+) -> Iterator[Mapping[str, Future[Answer]]]:
+    """Answers to the rows that will be asked for, by name; sought beside the other tests, for there are many."""
     rows = [item.callspec.params.get("row") for item in request.session.items if hasattr(item, "callspec")]
-    with ThreadPoolExecutor(1, thread_name_prefix="refusals") as thread:
+    with ThreadPoolExecutor(2, thread_name_prefix="rows") as threads:
         yield {
-            row.name: thread.submit(refuse, used_folder(tmp_path_factory.mktemp("row"), sample, earlier_state), row)
+            row.name: threads.submit(ask, used_folder(tmp_path_factory.mktemp("row"), sample, earlier_state), row)
             for row in rows
             if isinstance(row, Row)
         }

@@ -1,4 +1,4 @@
-"""Bad input: one clear error, what to try, the exit code, and nothing lost. Most rows stand in `refusals`."""
+"""Bad input: one clear error, what to try, the exit code, and nothing lost. Most of it stands in `rows`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import http_server
 import pytest
 from conftest import Project
-from refusals import ROWS, Refusal, Row, refuse
+from rows import BAD_INPUT, Answer, Row, ask
 from sqlalchemy.engine import make_url
 from support import CONFIG, CommandLine, Told, assert_one_clear_error, execute, progress
 
@@ -21,25 +21,25 @@ from syncer.sandbox.server import running
 from syncer.sandbox.warehouse import Warehouse
 
 
-@pytest.mark.parametrize("row", ROWS, ids=str)
-def test_refused(refusals: Mapping[str, Future[Refusal]], row: Row) -> None:
+@pytest.mark.parametrize("row", BAD_INPUT, ids=str)
+def test_refused(answers: Mapping[str, Future[Answer]], row: Row) -> None:
     """Bad input is one clear error with its exit code; the state stays as it was, and no secret is told."""
-    refusal = refusals[row.name].result()
-    assert_one_clear_error(refusal.told, row.code, *row.words)
-    assert "canary" not in refusal.told.out + refusal.told.err
-    assert refusal.before["checkpoints"]
-    assert refusal.before["dead_letters"]
-    assert refusal.after == refusal.before
+    judge(answers[row.name].result(), row)
+
+
+def judge(answer: Answer, row: Row) -> Told:
+    """What holds for every answer. Returns what was said."""
+    assert_one_clear_error(answer.told, row.code, *row.words, verbose="-v" in row.arguments)
+    assert "canary" not in answer.told.out + answer.told.err
+    assert answer.before["checkpoints"]
+    assert answer.before["dead_letters"]
+    assert answer.after == answer.before
+    return answer.told
 
 
 def refused(syncer: CommandLine, row: Row) -> Told:
     """As the rows of the table, for those that need a server."""
-    refusal = refuse(syncer, row)
-    assert_one_clear_error(refusal.told, row.code, *row.words)
-    assert "canary" not in refusal.told.out + refusal.told.err
-    assert refusal.before["checkpoints"]
-    assert refusal.after == refusal.before
-    return refusal.told
+    return judge(ask(syncer, row), row)
 
 
 def test_no_config_at_all(command_line: CommandLine) -> None:

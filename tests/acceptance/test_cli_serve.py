@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import http_server
 from conftest import Project
@@ -18,6 +20,16 @@ from syncer.sandbox.server import running
 def scheduled(project: Project, every: str) -> None:
     """Let `hosts` run by itself."""
     project.syncer.write("syncer.yaml", CONFIG.replace("tags: [people]", f"schedules: [{{every: {every}}}]"))
+
+
+@contextmanager
+def slowly_serving(project: Project) -> Iterator[subprocess.Popen[bytes]]:
+    """The daemon with an API that takes its time, asked one request at a time."""
+    with (
+        running(create_app(project.warehouse, Faults(latency=0.3))) as url,
+        project.syncer.started("serve", ENDPOINT=url, MAX_IN_FLIGHT="1") as daemon,
+    ):
+        yield daemon
 
 
 def email_of(project: Project, host: int) -> Callable[[str], bool]:
@@ -73,11 +85,10 @@ def test_missed_fires(project: Project) -> None:
 def test_stop_in_the_middle_of_a_run(project: Project) -> None:
     """SIGTERM during a run finishes what is in flight, saves it, and gives the lease back."""
     scheduled(project, "1h")
-    with running(create_app(project.warehouse, Faults(latency=0.3))) as url:
-        with project.syncer.started("serve", ENDPOINT=url, MAX_IN_FLIGHT="1") as daemon:
-            until(project.received, daemon)
-            daemon.send_signal(signal.SIGTERM)
-            assert end_of(daemon).code == 143
+    with slowly_serving(project) as daemon:
+        until(project.received, daemon)
+        daemon.send_signal(signal.SIGTERM)
+        assert end_of(daemon).code == 143
     state = project.progress()
     assert state["leases"] == []
     assert 0 < len(state["fingerprints"]) < 60
@@ -88,11 +99,10 @@ def test_stop_in_the_middle_of_a_run(project: Project) -> None:
 def test_kill_nine(project: Project) -> None:
     """After kill -9 in the middle of a run, another process may run the mapping at once."""
     scheduled(project, "1h")
-    with running(create_app(project.warehouse, Faults(latency=0.3))) as url:
-        with project.syncer.started("serve", ENDPOINT=url, MAX_IN_FLIGHT="1") as daemon:
-            until(project.received, daemon)
-            daemon.kill()
-            daemon.wait()
+    with slowly_serving(project) as daemon:
+        until(project.received, daemon)
+        daemon.kill()
+        daemon.wait()
     assert project.progress()["leases"] == [("hosts",)]
     told = project.syncer("run", "--select", "hosts", "--output", "json")
     assert (told.code, runs_of(told)["hosts"]["outcome"]) == (0, "succeeded")

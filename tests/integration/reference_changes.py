@@ -57,8 +57,8 @@ PAGILA_REPAIRS = "UPDATE staff SET picture = '' WHERE staff_id = 1"
 #: most payments and rentals are Pagila's, which has them all
 SAKILA_LESS = """
     SET FOREIGN_KEY_CHECKS = 0;
-    DELETE FROM payment WHERE payment_id > 3000;
-    DELETE FROM rental WHERE rental_id > 6000;
+    DELETE FROM payment WHERE payment_id > 2000;
+    DELETE FROM rental WHERE rental_id > 4000;
 """
 SAKILA = """
     SET time_zone = '+00:00';
@@ -118,8 +118,9 @@ _ZOO_MARIADB = """
 """
 _ZOO_SQLITE = """
     UPDATE zoo SET c_int = 'abc' WHERE id = 1;
-    UPDATE zoo SET c_int = 1, c_big = 2, c_real = 9e999, c_dec = 100, c_bool = 0, c_date = '2024-02-29',
-        c_dt = '0001-01-01', c_ts = '9999-12-31 23:59:59.999999+14:00', c_json = ' [ 1e400 , "a \\" b" ] ' WHERE id = -1;
+    UPDATE zoo SET c_int = 1, c_big = 2, c_real = 9e999, c_dec = 100, c_bool = 0,
+        c_date = '2024-02-29', c_dt = '0001-01-01', c_ts = '9999-12-31 23:59:59.999999+14:00',
+        c_json = ' [ 1e400 , "a \\" b" ] ' WHERE id = -1;
     UPDATE zoo SET c_dt = '2024-02-29', c_text = c_text || x'00' WHERE id = 5;
     INSERT INTO zoo (id, note, c_text, c_blob, c_none, c_weird, updated_at) VALUES
         (6, 'one byte too much', printf('%.*c', 32768, 'x'), NULL, NULL, NULL, '2024-01-01'),

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 
 from reference_rules import NULL, Token, plain, token
 
-#: collection, then id
-Objects = Mapping[str, Mapping[str, Mapping[str, Token]]]
 
-
-def objects(path: Path) -> Objects:
-    """The properties of every object, with all digits."""
-    found: dict[str, dict[str, dict[str, Token]]] = {}
+def objects(path: Path, collection: str) -> dict[str, dict[str, Token]]:
+    """The properties of every object of a collection by id, with all digits."""
+    found: dict[str, dict[str, Token]] = {}
+    query = "SELECT id, properties FROM _objects WHERE collection = ?"
     with closing(sqlite3.connect(path)) as connection:
-        for collection, identifier, told in connection.execute("SELECT collection, id, properties FROM _objects"):
+        for identifier, told in connection.execute(query, [collection]):
             properties = json.loads(told, parse_float=Decimal)
-            found.setdefault(collection, {})[identifier] = {name: token(value) for name, value in properties.items()}
+            found[identifier] = {name: token(value) for name, value in properties.items()}
     return found
 
 

@@ -1,4 +1,4 @@
-"""Every kind of bad input that one command in a used folder shows: the table of rows, and how a row is run."""
+"""Commands in a used folder that are one row each: bad input, help, findings of `check`; and how a row is asked."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from support import CONFIG, CommandLine, Told, progress
+
+from syncer.cli.app import COMMANDS
 
 LETTERS = "  letters: {table: letters, watermark: updatedAt}\n"
 HOURLY = CONFIG.replace("tags: [people]", "schedules: [{every: 1h}]")
@@ -17,7 +19,7 @@ ODD = ["run", "--select", "odd"]
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """Bad input, and what must be said about it."""
+    """A command, and what must be said to it."""
 
     name: str
     arguments: list[str]
@@ -31,7 +33,7 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Refusal:
+class Answer:
     """What was said, and the progress in the state before and after."""
 
     told: Told
@@ -39,13 +41,13 @@ class Refusal:
     after: dict[str, list[tuple[Any, ...]]]
 
 
-def refuse(syncer: CommandLine, row: Row) -> Refusal:
+def ask(syncer: CommandLine, row: Row) -> Answer:
     """Run the row's command in a folder of its own."""
     state = syncer.folder / "syncer.db"
     syncer.write("syncer.yaml", row.config)
     before = progress(state)
     told = syncer(*row.arguments, **row.environment)
-    return Refusal(told=told, before=before, after=progress(state))
+    return Answer(told=told, before=before, after=progress(state))
 
 
 def usage(line: str, *words: str, code: int = 2, **environment: str) -> Row:
@@ -67,8 +69,8 @@ def mapping(name: str, keys: str, *words: str, code: int = 2) -> Row:
 def unreachable(line: str, environment: Mapping[str, str], *words: str) -> Row:
     """A server that does not answer, under a good config."""
     (server,) = environment
-    return Row(name=f"unreachable {server}: {line}", arguments=line.split(), code=1, words=list(words), config=HOURLY + LETTERS,
-               environment=environment)  # fmt: skip
+    return Row(name=f"unreachable {server}: {line}", arguments=line.split(), code=1, words=list(words),
+               config=HOURLY + LETTERS, environment=environment)  # fmt: skip
 
 
 USAGE = [
@@ -76,7 +78,6 @@ USAGE = [
     usage("synchronise", "there is no command 'synchronise'", "Try: syncer --help"),
     usage("run --ful", "--ful", "Did you mean '--full'?", "Try: syncer run --help"),
     usage("run --limit none", "--limit", "Try: syncer run --help"),
-    usage("run --output xml", "--output", "Try: syncer run --help"),
     usage("preview", "MAPPING", "Try: syncer preview --help"),
     usage("run --from 2026-01-01 --full", "--from and --to do not go with --full"),
     usage("run --select room", "there is no mapping `room`", "did you mean `rooms`?"),
@@ -184,4 +185,23 @@ OTHERS = [
     ),
 ]  # fmt: skip
 
-ROWS = [*USAGE, *CONFIGS, *MAPPINGS, *OTHERS]
+BAD_INPUT = [*USAGE, *CONFIGS, *MAPPINGS, *OTHERS]
+
+HELP = [usage(f"{name} --help", code=0) for name in COMMANDS]
+
+
+def finding(keys: str, *words: str, code: int = 2) -> Row:
+    """A mapping `odd` that `check` has something to say about, between others."""
+    return Row(name=f"check {keys}", arguments=["check", "--exclude", "rooms"], code=code, words=list(words),
+               config=f"{CONFIG}  odd: {{{keys}}}\n  even: {{table: reviews}}\n")  # fmt: skip
+
+
+FINDINGS = [
+    finding("table: twice, primary_key: id", "error    key id: 1 id has more than one row"),
+    finding("table: null_keys, primary_key: id", "error    key id: NULL in 1 row"),
+    finding("table: colliding", "error ", "'hostID' and 'host_id' both become"),
+    finding("table: leters", "error ", "there is no table leters", "Try: did you mean letters?"),
+    finding("query: SELECT id FROM letters LIMIT 3, primary_key: id", "error ", "its own LIMIT"),
+    finding("table: letters, watermark: {column: updatedAt, lookback: 5}", "error ", "has no unit", "`lookback: 5s`"),
+    finding("table: letters", "warning ", "1 of the first 2 rows would be refused: VALUE_TOO_LARGE", code=0),
+]
