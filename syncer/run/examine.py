@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 
 from syncer.core.model import CollectionMapping, Column, Kind, Mode
@@ -128,7 +129,8 @@ def _watermark_findings(mapping: CollectionMapping, described: Described) -> lis
     column = next(each for each in described.columns if each.name == described.watermark)
     check_kind(column.kind, column.name)
     back = lookback_of(rule, column.kind)
-    message = f"watermark {rule.column}: {column.sql_type or column.kind}, re-reads {back}"
+    again = f"the last {back.total_seconds():,.0f} s" if isinstance(back, timedelta) else f"the last {back:,}"
+    message = f"watermark {rule.column}: {column.sql_type or column.kind}, reads {again} again"
     found = [Finding(level=Level.OK, message=message)]
     if column.kind is Kind.INTEGER and not back:
         message = f"watermark {rule.column}: sequence numbers can be committed out of order, so a late one is missed"

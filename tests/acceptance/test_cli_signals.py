@@ -77,19 +77,6 @@ def test_second_signal_quits_at_once(slow: Project) -> None:
     assert (told.code, slow.warehouse.collections()) == (0, {"rooms": 400})
 
 
-def test_kill_nine(slow: Project) -> None:
-    """After kill -9 in the middle a run at once is not locked out, and everything is delivered."""
-    with slow.syncer.started(*RUN) as process:
-        until(lambda: slow.received() >= 5, process)
-        process.kill()
-        process.wait()
-    assert slow.progress()["leases"] == [("rooms",)]
-    told = slow.syncer(*RUN, MAX_IN_FLIGHT="16")
-    assert (told.code, runs_of(told)["rooms"]["outcome"]) == (0, "succeeded")
-    assert slow.warehouse.collections() == {"rooms": 400}
-    assert slow.progress()["leases"] == []
-
-
 def test_progress_on_a_terminal(project: Project) -> None:
     """At a terminal progress is drawn on standard error, and standard output stays clean."""
     ours, theirs = pty.openpty()

@@ -151,6 +151,13 @@ class TestCommits:
         store.commit(lease, Commit(run=run(), fingerprints={"1": fingerprint(b"x")}))
         assert [("rooms", "2"), ("hosts", "1")] == [(each.mapping, each.rejection.id) for each in store.dead_letters()]
 
+    def test_an_unchanged_object_loses_its_dead_letter(self, store: Store) -> None:
+        """A row that is again what was accepted before leaves nothing to complain about."""
+        lease = leased(store)
+        store.commit(lease, Commit(run=run(), dead_letters=[dead_letter(id="1"), dead_letter(id="2")]))
+        store.commit(lease, Commit(run=run(), unchanged=["1", "7"]))
+        assert ["2"] == [letter.rejection.id for letter in store.dead_letters()]
+
     def test_a_sweep_removes_nameless_letters_of_earlier_runs(self, store: Store) -> None:
         """Rows without a key cannot be told apart, so a run that read everything replaces them all."""
         lease = leased(store)
