@@ -11,6 +11,7 @@ SyncerError                    exit 1
 │   ├── EndpointUnreachable             it did not answer, or not as the API does, for too long
 │   ├── Unauthorized                    401 or 403: the write key
 │   ├── EndpointMisconfigured  exit 2   redirects, 404, 405: this is not the Objects API
+│   ├── Stopped                         told to stop before everything was accepted
 │   └── NearlyAllRejected               the fuse: a config error must not drain a table into dead letters
 └── StateError                 exit 1   the checkpoint store
     ├── StateUnwritable                 read-only, full, locked
@@ -111,6 +112,10 @@ class EndpointMisconfigured(DeliveryError):
     """What answers there is not the Objects API."""
 
     exit_code = 2
+
+
+class Stopped(DeliveryError):
+    """The delivery was told to stop before everything was accepted."""
 
 
 class NearlyAllRejected(DeliveryError):

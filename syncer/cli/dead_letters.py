@@ -9,13 +9,15 @@ from collections.abc import Sequence
 import click
 
 from syncer.cli.app import Globals
+from syncer.cli.report import advice
+from syncer.cli.run import on_signals
 from syncer.cli.tables import moment, render
 from syncer.config import Config, select_mappings
-from syncer.core.model import DeadLetter
+from syncer.core.model import DeadLetter, Outcome, RunReport
 from syncer.core.plan import RunOptions
 from syncer.errors import UsageError
 from syncer.observe.logs import LogObserver
-from syncer.run.replay import Replay, replay
+from syncer.run.executor import exit_code
 from syncer.run.runner import Runner
 from syncer.state import open_store
 
@@ -109,26 +111,46 @@ def retry(options: Globals, numbers: tuple[int, ...], mapping: str | None) -> in
     if not letters:
         click.echo("No dead letters.")
         return 0
-    results = asyncio.run(_retry(config, letters))
-    for name, result in results.items():
-        click.echo(
-            f"{name}: {result.sent:,} sent, {result.rejected:,} refused again, {result.gone:,} no longer in the source"
-            + (f", {result.unreachable:,} without a key to find their row by" if result.unreachable else "")
+    unknown = sorted({each.mapping for each in letters} - set(config.mappings))
+    if unknown:
+        raise UsageError(
+            f"{', '.join(unknown)}: dead letters of a mapping that the config no longer has",
+            "syncer dead-letters discard --mapping NAME, or name the mapping as before",
         )
-    for result in results.values():
-        if result.failure is not None:
-            raise result.failure
-    return 3 if any(result.rejected or result.unreachable for result in results.values()) else 0
+    reports, number = asyncio.run(_retry(config, letters))
+    for report in reports:
+        told = f"{report.counts.sent:,} sent, {report.counts.rejected:,} refused again"
+        if report.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL):
+            gone = len(_keys(letters, report.mapping)) - report.counts.read
+            told += f", {gone:,} no longer in the source"
+        click.echo(f"{report.mapping}: {told}")
+    stuck = sum(each.rejection.key is None for each in letters)
+    if stuck:
+        click.echo(f"{stuck:,} without a key to find their row by: the next full run tells whether they are mended")
+    for line in advice(reports):
+        click.echo(line, err=True)
+    return exit_code(reports, signal=number) or (3 if stuck else 0)
 
 
-async def _retry(config: Config, letters: Sequence[DeadLetter]) -> dict[str, Replay]:
-    results: dict[str, Replay] = {}
+def _keys(letters: Sequence[DeadLetter], mapping: str) -> tuple[str, ...]:
+    """Keys of the rows to read again; a row has one, however many dead letters it has."""
+    keys = (each.rejection.key for each in letters if each.mapping == mapping)
+    return tuple(dict.fromkeys(key for key in keys if key is not None))
+
+
+async def _retry(config: Config, letters: Sequence[DeadLetter]) -> tuple[list[RunReport], int | None]:
+    """A run per mapping that reads the rows by their keys and sends them, whatever was sent before."""
+    reports: list[RunReport] = []
     async with Runner(config, LogObserver().notice) as runner:
+        received = on_signals(runner.stop)
         for name in dict.fromkeys(each.mapping for each in letters):
-            if name in config.mappings:
-                job = runner.job(config.mappings[name], RunOptions(trigger="dead-letters retry"))
-                results[name] = await replay(job, [each for each in letters if each.mapping == name])
-    return results
+            keys = _keys(letters, name)
+            if not keys or runner.stopping:
+                continue
+            numbers = (each.number for each in letters if each.mapping == name and each.rejection.key is not None)
+            asked = RunOptions(keys=keys, resolves=tuple(numbers), resend=True, trigger="dead-letters retry")
+            reports.append(await runner.run(config.mappings[name], asked))
+    return reports, received[0] if received else None
 
 
 def _known(config: Config, mapping: str | None) -> None:
@@ -146,8 +168,10 @@ def _read(config: Config, mapping: str | None, limit: int | None = None) -> Sequ
 
 def _chosen(config: Config, numbers: tuple[int, ...], mapping: str | None) -> Sequence[DeadLetter]:
     if mapping is not None and not numbers:
-        _known(config, mapping)
-        return _read(config, mapping)
+        letters = _read(config, mapping)
+        if not letters:
+            _known(config, mapping)
+        return letters
     if mapping is None and numbers:
         return _numbered(config, numbers)
     raise UsageError("say which dead letters: their numbers, or --mapping NAME", "syncer dead-letters list")

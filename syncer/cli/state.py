@@ -11,11 +11,12 @@ import click
 from syncer.cli.app import Globals
 from syncer.cli.tables import moment, render
 from syncer.config import Config, select_mappings
+from syncer.core.fingerprint import destination_of
 from syncer.core.model import Checkpoint, CollectionMapping, Kind, Lease, Mode, Outcome, RunReport, Watermark
 from syncer.core.plan import RunPlan, digest_of
 from syncer.core.watermark import encode
 from syncer.errors import UsageError
-from syncer.run.executor import LEASE_TTL
+from syncer.run.leasing import LEASE_TTL
 from syncer.run.runner import new_run_id, utc_now
 from syncer.source import open_source
 from syncer.source.base import Described
@@ -147,7 +148,9 @@ def _checkpoint(config: Config, mapping: CollectionMapping, text: str | None, be
         )
         with source.read(plan, described) as chunks:
             next(chunks, None)
-        digest = digest_of(mapping, described.primary_key, source.identity())
+        to = config.destination
+        destination = destination_of(to.endpoint, to.write_key)
+        digest = digest_of(mapping, described.primary_key, source.identity(), destination)
     finally:
         source.close()
     return Checkpoint(mapping=mapping.name, digest=digest, watermark=watermark, updated_at=utc_now())

@@ -22,13 +22,27 @@ class Known(Protocol):
         """When it was."""
 
 
-def fingerprint(each: SegmentObject) -> bytes:
-    """16 bytes of BLAKE2b over the properties exactly as they go on the wire."""
-    return hashlib.blake2b(each.properties, digest_size=16).digest()
+def destination_of(endpoint: str, write_key: str) -> str:
+    """What makes a destination the same tomorrow: a digest that tells nothing of the write key."""
+    return hashlib.blake2b(f"{endpoint}\0{write_key}".encode(), digest_size=16).hexdigest()
+
+
+def scope_of(destination: str, collection: str) -> bytes:
+    """Key of the fingerprints of one collection at one destination: what went elsewhere says nothing here."""
+    return hashlib.blake2b(f"{destination}\0{collection}".encode(), digest_size=16).digest()
+
+
+def fingerprint(each: SegmentObject, scope: bytes) -> bytes:
+    """16 bytes of BLAKE2b over the properties exactly as they go on the wire, keyed by their `scope_of`."""
+    return hashlib.blake2b(each.properties, digest_size=16, key=scope).digest()
 
 
 def changed(
-    objects: Iterable[SegmentObject], known: Mapping[str, Known], now: datetime, refresh_after: timedelta
+    objects: Iterable[SegmentObject],
+    known: Mapping[str, Known],
+    scope: bytes,
+    now: datetime,
+    refresh_after: timedelta,
 ) -> list[SegmentObject]:
     """The objects that must be sent: unknown, different, or accepted so long ago that Segment may expire them.
 
@@ -39,7 +53,12 @@ def changed(
     for each in objects:
         before = known.get(each.id)
         again = each.id in seen
-        if again or before is None or before.digest != fingerprint(each) or now - before.sent_at >= refresh_after:
+        if (
+            again
+            or before is None
+            or before.digest != fingerprint(each, scope)
+            or now - before.sent_at >= refresh_after
+        ):
             found.append(each)
             seen.add(each.id)
     return found

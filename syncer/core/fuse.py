@@ -6,6 +6,13 @@ from __future__ import annotations
 _FLOOR = 30
 #: stop when rejections outnumber the rest by more than this
 _SHARE = 9
+#: rows after which it is decided; a shorter run is judged at its end
+_SAMPLE = 1_000
+
+
+def judgeable(rejected: int, fine: int) -> bool:
+    """Whether enough rows are decided to judge before the end: a few bad rows at the front say nothing."""
+    return rejected + fine >= _SAMPLE
 
 
 def blown(rejected: int, fine: int) -> bool:

@@ -22,6 +22,10 @@ class RunOptions:
     dry_run: bool = False
     #: also ignore fingerprints
     resend: bool = False
+    #: read these rows only: keys as `core.watermark.encode_key` wrote them
+    keys: tuple[str, ...] | None = None
+    #: numbers of the dead letters that a complete run of `keys` settles
+    resolves: tuple[int, ...] = ()
     trigger: str = "cli"
 
 
@@ -39,6 +43,8 @@ class RunPlan:
     start: str | None = None
     end: str | None = None
     limit: int | None = None
+    #: read these rows and no others
+    keys: tuple[str, ...] | None = None
     #: whether the progress may be saved before the run is complete
     advances: bool = True
     #: whether the end of the run is saved at all (ranges and dry runs save nothing)
@@ -55,14 +61,14 @@ class RunPlan:
         return self.mapping.watermark
 
 
-def digest_of(mapping: CollectionMapping, primary_key: tuple[str, ...], identity: str) -> str:
-    """Digest of what a checkpoint belongs to: query, watermark, key and source identity.
+def digest_of(mapping: CollectionMapping, primary_key: tuple[str, ...], source: str, destination: str) -> str:
+    """Digest of what a checkpoint belongs to: query, watermark, key, collection, and the identities of both ends.
 
     The text of the query counts as written, without the blanks around it and the semicolon at its end.
     """
     query = (mapping.query or f"table {mapping.table}").strip().rstrip(";").strip()
     watermark = mapping.watermark.column if mapping.watermark else ""
-    parts = (query, watermark, *primary_key, identity)
+    parts = (query, watermark, mapping.collection, source, destination, *primary_key)
     told = "".join(f"{len(part)}:{part}" for part in parts)
     return hashlib.blake2b(told.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
@@ -77,18 +83,24 @@ def plan_run(
     """Decide what a run reads.
 
     Cases, first match wins:
-    1. `--from`/`--to`: that range, nothing saved.
-    2. No watermark, `--full`, or no checkpoint: everything. Progress is saved as it goes only when there is
+    1. Single rows by their keys: no checkpoint saved.
+    2. `--from`/`--to`: that range, no checkpoint saved.
+    3. No watermark, `--full`, or no checkpoint: everything. Progress is saved as it goes only when there is
        no older watermark of the same query that could be lowered by it.
-    3. A checkpoint of the same query: from its watermark on.
-    4. A checkpoint of another query: refused, the person decides.
+    4. A checkpoint of the same query: from its watermark on.
+    5. A checkpoint of another query, database or destination: refused, the person decides.
 
     Raises:
-        CheckpointMismatch: case 4.
+        CheckpointMismatch: case 5.
         UsageError: a range without a watermark to apply it to.
     """
     rule = mapping.watermark
     saves = not options.dry_run
+    if options.keys is not None:
+        return RunPlan(
+            mapping=mapping, primary_key=primary_key, mode=Mode.INCREMENTAL, keys=options.keys, advances=False,
+            saves=False,
+        )  # fmt: skip
     if options.start is not None or options.end is not None:
         if rule is None:
             raise UsageError(
@@ -110,7 +122,7 @@ def plan_run(
         )  # fmt: skip
     if not known:
         raise CheckpointMismatch(
-            f"mapping {mapping.name}: the query, watermark, key or database changed since the checkpoint was saved",
+            f"mapping {mapping.name}: the query, watermark, key, database or destination changed since the checkpoint",
             f"syncer run --select {mapping.name} --full reads everything again; "
             f"syncer state set {mapping.name} --adopt continues at the saved watermark",
         )

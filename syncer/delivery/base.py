@@ -14,6 +14,14 @@ class Delivery(Protocol):
     """
 
     @property
+    def identity(self) -> str:
+        """What makes this the same destination tomorrow; tells nothing of the write key."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it takes nothing more: told to stop, or refused for good. The next run opens another."""
+
+    @property
     def limits(self) -> Limits:
         """What one batch may carry."""
 

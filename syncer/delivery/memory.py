@@ -11,7 +11,7 @@ import orjson
 from syncer.core.model import Batch, Limits, Receipt, SegmentObject
 from syncer.core.verdict import Action, Verdict
 from syncer.delivery.tally import Tally
-from syncer.errors import DeliveryError, EndpointUnreachable, Unauthorized
+from syncer.errors import DeliveryError, EndpointUnreachable, Stopped, Unauthorized
 
 
 class Scripted(StrEnum):
@@ -38,6 +38,7 @@ class MemoryDelivery:
         refuses: Callable[[SegmentObject], bool] = lambda _: False,
         limits: Limits | None = None,
         max_in_flight: int = 16,
+        identity: str = "memory",
     ) -> None:
         #: by collection and id: the properties as merged
         self.objects: dict[tuple[str, str], dict[str, object]] = {}
@@ -49,6 +50,7 @@ class MemoryDelivery:
         self._refuses = refuses
         self._limits = limits or Limits()
         self._max_in_flight = max_in_flight
+        self._identity = identity
         self._failure: DeliveryError | None = None
 
     def __repr__(self) -> str:
@@ -58,6 +60,16 @@ class MemoryDelivery:
     def limits(self) -> Limits:
         """What one batch may carry."""
         return self._limits
+
+    @property
+    def identity(self) -> str:
+        """See `Delivery.identity`."""
+        return self._identity
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was stopped or its write key refused."""
+        return self._failure is not None
 
     @property
     def max_in_flight(self) -> int:
@@ -106,7 +118,7 @@ class MemoryDelivery:
 
     def stop(self) -> None:
         """Take nothing more."""
-        self._failure = self._failure or DeliveryError("stopped before memory had accepted everything")
+        self._failure = self._failure or Stopped("stopped before memory had accepted everything")
 
     async def close(self) -> None:
         """Nothing to let go of."""

@@ -16,12 +16,13 @@ import orjson
 
 from syncer import __version__
 from syncer.core.events import DeliveryPaused, Event, RequestRetried
+from syncer.core.fingerprint import destination_of
 from syncer.core.model import Batch, Limits, Receipt, SegmentObject
 from syncer.core.verdict import Action, Fault, NoAnswer, Verdict, judge
 from syncer.delivery.client import HttpClient, place_of
 from syncer.delivery.pacing import Pace, Patience, Rest
 from syncer.delivery.tally import Tally
-from syncer.errors import DeliveryError, EndpointMisconfigured, EndpointUnreachable, Unauthorized
+from syncer.errors import DeliveryError, EndpointMisconfigured, EndpointUnreachable, Stopped, Unauthorized
 
 #: answers in a row that are a success of something else than the API
 _FOREIGN_IN_A_ROW = 3
@@ -79,6 +80,7 @@ class ObjectsApi:
         }
         self._secrets = (write_key, token, token.rstrip("="), quote(write_key, safe=""))
         self._place = place_of(endpoint)
+        self._identity = destination_of(endpoint, write_key)
         self._mode = synchronous
         self._max_in_flight = max_in_flight
         self._notice = notice
@@ -101,6 +103,16 @@ class ObjectsApi:
         return Limits()
 
     @property
+    def identity(self) -> str:
+        """See `Delivery.identity`."""
+        return self._identity
+
+    @property
+    def ended(self) -> bool:
+        """See `Delivery.ended`."""
+        return self._failure is not None
+
+    @property
     def max_in_flight(self) -> int:
         """How many batches are worth sending at once."""
         return self._max_in_flight
@@ -115,7 +127,7 @@ class ObjectsApi:
 
     def stop(self) -> None:
         """Begin no further attempt. Call it in the event loop's thread."""
-        self._end(DeliveryError(f"stopped before {self._place} had accepted everything"))
+        self._end(Stopped(f"stopped before {self._place} had accepted everything"))
 
     async def close(self) -> None:
         """Let go of the connections. Idempotent."""

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 
 from syncer.core.verdict import LONGEST_WAIT
 
+#: times `retry_for` that one batch is tried at most, while others are accepted
+_LONGEST = 4
 #: seconds to try an endpoint that never answered anything: a wrong name should not cost five minutes
 UNHEARD_PATIENCE = 15.0
 #: seconds by which a pause must grow to be news
@@ -112,4 +114,6 @@ class Patience:
     def left(self, first_tried: float) -> float:
         """Seconds left for a batch first tried at that time; 0 or less: give it up."""
         limit = self.retry_for if self.heard else min(self.retry_for, UNHEARD_PATIENCE)
-        return max(first_tried, self._accepted_at) + limit + self._paused - self._clock()
+        # others being accepted says that the endpoint lives, not that it will ever take this batch
+        last = first_tried + _LONGEST * self.retry_for
+        return min(max(first_tried, self._accepted_at) + limit, last) + self._paused - self._clock()

@@ -6,21 +6,18 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 
-from syncer.core.events import Noticed, RunFinished, RunStarted
-from syncer.core.model import CollectionMapping, Counts, Lease, Outcome, RunReport
+from syncer.core.events import RunFinished, RunStarted
+from syncer.core.model import CollectionMapping, Counts, Outcome, RunReport
 from syncer.core.plan import RunOptions, digest_of, plan_run
-from syncer.errors import DeliveryError, LeaseHeld, LeaseLost, MappingError, SyncerError
+from syncer.errors import LeaseHeld, LeaseLost, MappingError, SourceError, Stopped, SyncerError
+from syncer.run.leasing import Holding, holding
 from syncer.run.pipeline import Pipeline, Ports, null_watermark_error
 from syncer.run.shaping import shaper_for
 from syncer.source.base import Described, Source
 from syncer.state.base import Commit
 
 _log = logging.getLogger("syncer.run")
-
-#: how long a lease lives without being renewed
-LEASE_TTL = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,57 +50,29 @@ async def execute(job: Job) -> RunReport:
 
 
 async def _leased(job: Job, report: RunReport) -> RunReport:
-    store, mapping = job.ports.store, job.mapping
+    ports, mapping = job.ports, job.mapping
     try:
-        lease = await asyncio.to_thread(store.acquire, mapping.name, job.owner, job.ports.now(), LEASE_TTL)
-    except LeaseHeld as held:
-        return _ended(job, report, Outcome.LOCKED, held)
+        async with holding(
+            ports.store, mapping.name, job.owner, now=ports.now, monotonic=ports.monotonic, notice=ports.notice
+        ) as held:
+            return await _Run(job, report, held).finish()
+    except LeaseHeld as error:
+        return _ended(job, report, Outcome.LOCKED, error)
     except SyncerError as error:
         return _ended(job, report, Outcome.FAILED, error)
-    run = _Run(job, report, lease)
-    beating = asyncio.create_task(_heartbeat(job, lease, run))
-    try:
-        return await run.finish()
-    finally:
-        beating.cancel()
-        await asyncio.wait([beating])
-        await _released(job, lease)
-
-
-async def _heartbeat(job: Job, lease: Lease, run: _Run) -> None:
-    """Keep the lease; when it is lost, stop. A store that does not answer is tried again: every commit is fenced."""
-    while True:
-        await asyncio.sleep(LEASE_TTL.total_seconds() / 4)
-        try:
-            lease = await asyncio.to_thread(job.ports.store.renew, lease, job.ports.now(), LEASE_TTL)
-        except LeaseLost as lost:
-            run.halt(lost)
-            return
-        except SyncerError as error:
-            job.ports.notice(Noticed(mapping=job.mapping.name, message=f"the lease was not renewed: {error}"))
-
-
-async def _released(job: Job, lease: Lease) -> None:
-    try:
-        await asyncio.to_thread(job.ports.store.release, lease)
-    except SyncerError as error:
-        # it expires by itself
-        job.ports.notice(Noticed(mapping=job.mapping.name, message=f"the lease was not given back: {error}"))
 
 
 class _Run:
     """A run under its lease (None: a dry run, which writes nothing)."""
 
-    def __init__(self, job: Job, report: RunReport, lease: Lease | None) -> None:
+    def __init__(self, job: Job, report: RunReport, held: Holding | None) -> None:
         self._job = job
         self._report = report
-        self._lease = lease
+        self._held = held
         self._pipeline: Pipeline | None = None
 
-    def halt(self, failure: SyncerError) -> None:
-        """Stop reading because of this."""
-        if self._pipeline is not None:
-            self._pipeline.failure = self._pipeline.failure or failure
+    def _forbidden(self) -> LeaseLost | None:
+        return self._held.failure if self._held is not None else None
 
     async def finish(self) -> RunReport:
         """Do it, whatever comes; record how it ended."""
@@ -128,8 +97,8 @@ class _Run:
             await asyncio.to_thread(self._commit, Commit(run=report))
 
     def _commit(self, commit: Commit) -> None:
-        if self._lease is not None:
-            self._job.ports.store.commit(self._lease, commit)
+        if self._held is not None:
+            self._job.ports.store.commit(self._held.lease, commit)
 
     async def _prepared(self) -> Pipeline:
         """Everything that is decided before the first row: columns, shape, plan, key."""
@@ -140,17 +109,17 @@ class _Run:
         mapping = job.mapping
         shaper = shaper_for(mapping, described, job.timezone, ports.delivery.limits)
         identity = await asyncio.to_thread(source.identity)
-        digest = digest_of(mapping, described.primary_key, identity)
+        digest = digest_of(mapping, described.primary_key, identity, ports.delivery.identity)
         checkpoint = await asyncio.to_thread(ports.store.checkpoint, mapping.name)
         plan = plan_run(mapping, described.primary_key, checkpoint, digest, job.options)
         self._report = replace(self._report, mode=plan.mode)
-        if checkpoint is None or checkpoint.digest != digest:
+        if plan.keys is None and (checkpoint is None or checkpoint.digest != digest):
             await self._verify_key(source, described)
         ports.notice(RunStarted(mapping=mapping.name, run_id=job.run_id, mode=plan.mode))
         await asyncio.to_thread(self._commit, Commit(run=self._report))
         return Pipeline(
             plan, described, shaper, ports, run=self._report, digest=digest, checkpoint=checkpoint,
-            options=job.options, write=self._commit,
+            options=job.options, write=self._commit, forbidden=self._forbidden,
         )  # fmt: skip
 
     async def _verify_key(self, source: Source, described: Described) -> None:
@@ -172,14 +141,15 @@ class _Run:
         complete = self._pipeline is not None and self._pipeline.complete
         # what a delivery could not finish because it was told to stop is no failure of its own
         stopped = self._job.ports.stop.is_set() and not complete
-        if stopped and (failure is None or isinstance(failure, DeliveryError)):
+        if stopped and (failure is None or isinstance(failure, Stopped | SourceError)):
             return _ended(self._job, replace(report, counts=_decided(report.counts)), Outcome.INTERRUPTED)
         if failure is not None:
             return _ended(self._job, report, Outcome.FAILED, failure)
         if not report.counts.balanced:
             error = SyncerError(f"mapping {report.mapping}: the counts do not add up: {report.counts}")
             return _ended(self._job, report, Outcome.FAILED, error)
-        return _ended(self._job, report, Outcome.PARTIAL if report.counts.rejected else Outcome.SUCCEEDED)
+        buried = report.counts.rejected and not self._job.options.dry_run
+        return _ended(self._job, report, Outcome.PARTIAL if buried else Outcome.SUCCEEDED)
 
 
 def _refuse_unbuilt(mapping: CollectionMapping) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, aclosing
+from contextlib import AbstractContextManager, ExitStack, aclosing, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from syncer.core.batch import Batcher
 from syncer.core.events import Event, RunProgressed
-from syncer.core.fingerprint import changed
-from syncer.core.fuse import blown
+from syncer.core.fingerprint import changed, scope_of
+from syncer.core.fuse import blown, judgeable
 from syncer.core.ledger import Ledger
 from syncer.core.model import Batch, Checkpoint, Counts, Receipt, RunReport, SegmentObject
 from syncer.core.plan import RunOptions, RunPlan
@@ -23,6 +23,9 @@ from syncer.run.keeping import Keeping, with_watermark
 from syncer.run.sending import Sending
 from syncer.source.base import Chunk, Described, Source
 from syncer.state.base import Commit, Store
+
+#: rows read at once by their keys
+_KEYS_AT_ONCE = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +45,7 @@ class Ports:
 
 
 class Pipeline:
-    """One pass over a plan. `write` records one transaction."""
+    """One pass over a plan. `write` records one transaction; `forbidden` says why nothing more may be sent."""
 
     def __init__(
         self,
@@ -56,8 +59,9 @@ class Pipeline:
         checkpoint: Checkpoint | None,
         options: RunOptions,
         write: Callable[[Commit], None],
+        forbidden: Callable[[], Exception | None],
     ) -> None:
-        self.run = with_watermark(run, checkpoint)
+        self.run = replace(run, watermark=checkpoint.watermark if checkpoint else None)
         self.failure: Exception | None = None
         #: whether the source was read to its end and everything settled
         self.complete = False
@@ -68,17 +72,21 @@ class Pipeline:
         self._digest = digest
         self._checkpoint = checkpoint
         self._options = options
+        self._forbidden = forbidden
         self._compares = plan.mapping.send == "changed" and not options.resend
+        self._scope = scope_of(ports.delivery.identity, plan.mapping.collection)
         self._ledger = Ledger()
         self._batcher = Batcher(plan.mapping.collection, ports.delivery.limits)
         self._sending = Sending(
-            ports.delivery, self._ledger, settled=self._settle, halted=lambda: self._halted
+            ports.delivery, self._ledger, synchronous=options.keys is not None, settled=self._settle,
+            halted=lambda: self._halted,
         )  # fmt: skip
         self._keeping = Keeping(
-            plan.mapping, run.run_id, ports.store, write, now=ports.now, monotonic=ports.monotonic
-        )  # fmt: skip
+            plan.mapping, run.run_id, self._scope, ports.store, write, now=ports.now, monotonic=ports.monotonic
+        )
         self._committing: asyncio.Task[None] | None = None
-        self._shaped = self._refused = self._api_refused = 0
+        #: the fuse: the dead letters of this run are not to be stored, so the watermark stays
+        self._blown = False
         #: first row of the chunk whose objects are not all in batches yet
         self._taking: int | None = None
 
@@ -92,18 +100,21 @@ class Pipeline:
 
     @property
     def _halted(self) -> bool:
+        if self.failure is None:
+            crash = self._sending.crash
+            self.failure = self._forbidden() or (crash if isinstance(crash, Exception) else None)
         return self.failure is not None or self._ports.stop.is_set()
 
     async def flow(self) -> None:
         """Run to the end of the plan, to a failure, or until told to stop; then settle what is in flight."""
         try:
-            self.complete = await self._pass() and not self._halted
+            self.complete = await self._pass()
         finally:
             await self._sending.drain()
             if self._committing is not None:
                 await asyncio.wait([self._committing])
-        if self._halted:
-            self.complete = False
+        self._judge()
+        self.complete = self.complete and not self._halted
 
     async def _pass(self) -> bool:
         async with aclosing(self._chunks()) as chunks:
@@ -116,7 +127,6 @@ class Pipeline:
         for batch in self._batcher.flush():
             if not await self._sending.put(batch):
                 return False
-        await self._sending.drain()
         return True
 
     # --- reading
@@ -126,7 +136,7 @@ class Pipeline:
         loop = asyncio.get_running_loop()
         with ThreadPoolExecutor(1, thread_name_prefix=f"read-{self._plan.mapping.name}") as thread:
             stack = ExitStack()
-            reading = self._ports.source().read(self._plan, self._described)
+            reading = self._reading()
             chunks = await loop.run_in_executor(thread, stack.enter_context, reading)
             shaping = self._shaping(chunks)
             ahead = loop.run_in_executor(thread, next, shaping, None)
@@ -139,6 +149,15 @@ class Pipeline:
                 ahead.exception()  # looked at: whoever left early has no use for it
                 await loop.run_in_executor(thread, stack.close)
 
+    def _reading(self) -> AbstractContextManager[Iterator[Chunk]]:
+        source = self._ports.source()
+        if self._plan.keys is None:
+            return source.read(self._plan, self._described)
+        mapping, described, keys = self._plan.mapping, self._described, self._plan.keys
+        portions = (keys[start : start + _KEYS_AT_ONCE] for start in range(0, len(keys), _KEYS_AT_ONCE))
+        rows = (source.read_keys(mapping, described, portion) for portion in portions)
+        return nullcontext(Chunk(rows=found, watermark=None) for found in rows if found)
+
     def _shaping(self, chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, Shaped]]:
         first = 0
         for chunk in chunks:
@@ -147,80 +166,83 @@ class Pipeline:
 
     async def _take(self, chunk: Chunk, shaped: Shaped) -> bool:
         """Account for a chunk and pass on what must be sent. False: halted on the way."""
-        rejected = len(shaped.rejections)
         self._taking = self._ledger.chunk_read(len(chunk.rows), chunk.watermark)
-        self._count(read=len(chunk.rows), skipped=shaped.skipped, non_finite=shaped.non_finite, rejected=rejected)
-        self._shaped += len(shaped.objects)
-        self._refused += rejected
+        self._count(
+            read=len(chunk.rows), skipped=shaped.skipped, non_finite=shaped.non_finite, rejected=len(shaped.rejections)
+        )
         self._keeping.bury(shaped.rejections)
-        self._keeping.decide(shaped.skipped)
+        self._keeping.skipped(shaped.skipped)
         rule = self._plan.mapping.watermark
         if shaped.null_watermarks and rule is not None and rule.nulls == "error":
             self.failure = null_watermark_error(self._plan.mapping.name, rule.column)
-        elif blown(self._refused, self._shaped):
-            self._blow(self._refused, self._refused + self._shaped)
         if self._halted or not await self._pass_on(shaped.objects):
             return False
         self._taking = None
         return True
 
     async def _pass_on(self, objects: list[SegmentObject]) -> bool:
-        fresh = await self._changed(objects) if self._compares else objects
+        fresh, known = await self._changed(objects) if self._compares else (objects, [each.id for each in objects])
         sent = {each.row for each in fresh}
         self._count(unchanged=len(objects) - len(fresh))
         self._keeping.unchanged([each.id for each in objects if each.row not in sent])
         if self._options.dry_run:
             self._count(skipped=len(fresh))
             return True
+        if known:
+            await self._keeping.distrust(self.run, known)
         for batch in self._batcher.add(fresh):
             if not await self._sending.put(batch):
                 return False
         return True
 
-    async def _changed(self, objects: list[SegmentObject]) -> list[SegmentObject]:
-        """What must be sent. Of an id that is on its way nothing is certain, so its next version goes as well."""
+    async def _changed(self, objects: list[SegmentObject]) -> tuple[list[SegmentObject], list[str]]:
+        """What must be sent, and the ids among it of which an older version was accepted.
+
+        Of an id that is on its way nothing is certain, so its next version goes as well.
+        """
         known = dict(await self._keeping.known([each.id for each in objects]))
-        for each in objects:
-            if self._ledger.pending(each.id) or self._batcher.holds(each.id):
-                known.pop(each.id, None)
-        return changed(objects, known, self._ports.now(), self._plan.mapping.refresh_after)
+        on_their_way = [each.id for each in objects if self._ledger.pending(each.id) or self._batcher.holds(each.id)]
+        trusted = {each: known[each] for each in known.keys() - set(on_their_way)}
+        fresh = changed(objects, trusted, self._scope, self._ports.now(), self._plan.mapping.refresh_after)
+        return fresh, [each.id for each in fresh if each.id in known]
 
     # --- settling
 
     def _settle(self, batch: Batch, receipt: Receipt) -> None:
-        self._count(
-            sent=len(receipt.accepted), requests=receipt.requests, retried=receipt.retried, bytes=receipt.bytes
-        )  # fmt: skip
+        self._count(sent=len(receipt.accepted), requests=receipt.requests, retried=receipt.retried, bytes=receipt.bytes)
         self._keeping.accepted(receipt.accepted)
         if receipt.failure is not None:
             # the batch holds the watermark; its rejections will be found again with it
             self._ledger.fail(batch)
             self.failure = self.failure or receipt.failure
-            self._keeping.doubt(receipt.in_doubt)
             return
         self._ledger.settle(batch)
         self._count(rejected=len(receipt.rejections))
         self._keeping.bury(receipt.rejections)
-        self._api_refused += len(receipt.rejections)
-        fine = self.counts.sent + self.counts.unchanged
-        if blown(self._api_refused, fine):
-            self._blow(self._api_refused, self._api_refused + fine)
         self._commit_when_due()
 
-    def _blow(self, rejected: int, of: int) -> None:
+    def _judge(self) -> None:
+        """Blow the fuse when nearly everything is rejected."""
+        rejected, fine = self.counts.rejected, self.counts.sent + self.counts.unchanged + self.counts.skipped
+        if self._blown or self._options.dry_run or not blown(rejected, fine):
+            return
+        self._blown = True
         codes = self._keeping.codes
         usual = max(set(codes), key=codes.count) if codes else "unknown"
-        self._keeping.exhume()
         self.failure = self.failure or NearlyAllRejected(
-            f"mapping {self._plan.mapping.name}: {rejected} of {of} objects were rejected, mostly {usual}; stopped "
-            "before they fill the dead letters",
+            f"mapping {self._plan.mapping.name}: {rejected} of {rejected + fine} objects were rejected, mostly "
+            f"{usual}; stopped before they fill the dead letters",
             f"look at the objects: syncer preview {self._plan.mapping.name}",
         )
 
     # --- keeping
 
     def _commit_when_due(self) -> None:
-        """Commit beside the reading and sending; one at a time."""
+        """Commit beside the reading and sending, one at a time, once it is known that the fuse holds."""
+        fine = self.counts.sent + self.counts.unchanged + self.counts.skipped
+        if not judgeable(self.counts.rejected, fine):
+            return
+        self._judge()
         if self._committing is None and self._keeping.due and not self._halted:
             self._committing = asyncio.create_task(self._commit(self.run))
             self._committing.add_done_callback(self._committed)
@@ -235,21 +257,21 @@ class Pipeline:
 
     async def finish(self, run: RunReport) -> None:
         """The last commit, with the report as it stands at the end."""
+        if self._blown:
+            self._keeping.exhume()
         await self._commit(run)
 
     async def _commit(self, run: RunReport) -> None:
-        checkpoint = self._next_checkpoint()
-        self._checkpoint = checkpoint or self._checkpoint
-        saved = with_watermark(run, self._checkpoint)
-        swept = self.complete and self._plan.whole
-        await self._keeping.commit(saved, checkpoint, swept=swept)
-        self.run = with_watermark(self.run, self._checkpoint)
+        saved = await self._keeping.commit(
+            run, self._next_checkpoint, swept=self.complete and self._plan.whole,
+            resolved=self._options.resolves if self.complete else (),
+        )  # fmt: skip
+        self._checkpoint = saved or self._checkpoint
+        self.run = with_watermark(self.run, saved)
 
     def _next_checkpoint(self) -> Checkpoint | None:
         """The checkpoint to save now; None: it stays as it is. See `RunPlan.advances` and `.saves`."""
-        if not self._plan.saves or not (self._plan.advances or self.complete):
-            return None
-        if isinstance(self.failure, NearlyAllRejected):
+        if self._blown or not self._plan.saves or not (self._plan.advances or self.complete):
             return None
         waiting = [row for row in (self._taking, self._batcher.first_row) if row is not None]
         safe = self._ledger.safe(min(waiting, default=None))

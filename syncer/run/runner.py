@@ -39,6 +39,7 @@ class Runner:
         self._sources: dict[str, Source] = {}
         self._delivery: Delivery | None = None
         self._stop = asyncio.Event()
+        self._running = 0
 
     async def __aenter__(self) -> Runner:
         return self
@@ -94,7 +95,18 @@ class Runner:
 
     async def run(self, mapping: CollectionMapping, options: RunOptions) -> RunReport:
         """Run one mapping once."""
-        return await execute(self.job(mapping, options))
+        await self._renew_delivery()
+        self._running += 1
+        try:
+            return await execute(self.job(mapping, options))
+        finally:
+            self._running -= 1
+
+    async def _renew_delivery(self) -> None:
+        """What was refused for good in one run may be mended by the next: begin it with a delivery of its own."""
+        if self._delivery is not None and self._delivery.ended and not self._running and not self.stopping:
+            ended, self._delivery = self._delivery, None
+            await ended.close()
 
     async def run_all(
         self, mappings: Sequence[CollectionMapping], options: RunOptions, *, fail_fast: bool = False

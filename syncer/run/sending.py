@@ -18,16 +18,19 @@ class Sending:
         delivery: Delivery,
         ledger: Ledger,
         *,
+        synchronous: bool,
         settled: Callable[[Batch, Receipt], None],
         halted: Callable[[], bool],
     ) -> None:
+        #: what a receipt's settling raised: a defect, which ends the run
+        self.crash: BaseException | None = None
         self._delivery = delivery
         self._ledger = ledger
+        self._synchronous = synchronous
         self._settled = settled
         self._halted = halted
         self._tasks: set[asyncio.Task[None]] = set()
         self._moved = asyncio.Event()
-        self._crash: BaseException | None = None
 
     async def put(self, batch: Batch) -> bool:
         """Queue a batch once there is room for it. False: halted, and the batch holds the watermark."""
@@ -49,8 +52,6 @@ class Sending:
     async def _movement(self) -> None:
         self._moved.clear()
         await self._moved.wait()
-        if self._crash is not None:
-            raise self._crash
 
     def _pump(self) -> None:
         while len(self._tasks) < self._delivery.max_in_flight and not self._halted():
@@ -62,10 +63,11 @@ class Sending:
             task.add_done_callback(self._done)
 
     async def _deliver(self, batch: Batch) -> None:
-        self._settled(batch, await self._delivery.send(batch))
+        self._settled(batch, await self._delivery.send(batch, synchronous=self._synchronous))
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._crash = self._crash or task.exception()
+        if not task.cancelled():
+            self.crash = self.crash or task.exception()
         self._pump()
         self._moved.set()

@@ -14,8 +14,9 @@ from syncer.source.statements import Reading
 #: rows and bytes of a chunk, at most and about
 MOST_ROWS = 1_000
 MOST_BYTES = 4_000_000
-_FIRST_ROWS = 20
-_SAMPLE = 20
+#: rows of one fetch, and how many of them are weighed
+_AT_ONCE = 100
+_SAMPLE = 5
 #: what a value other than text and bytes costs, about
 _SMALL = 16
 
@@ -23,18 +24,32 @@ _SMALL = 16
 def chunks(
     fetch: Callable[[int], Sequence[Row]], reading: Reading, dialect: GenericDialect, limit: int | None
 ) -> Iterator[Chunk]:
-    """Fetch to the end. The first chunks are small, until the size of the rows is known."""
+    """Fetch to the end, in chunks of bounded size."""
     marks = _Marks(reading, dialect)
-    size, left = _FIRST_ROWS, limit
+    left = limit
     while left is None or left > 0:
-        fetched = fetch(size if left is None else min(size, left))
+        fetched = _gathered(fetch, MOST_ROWS if left is None else min(MOST_ROWS, left))
         if not fetched:
             return
         watermark = marks.reached(fetched)
         rows = [row[:-1] for row in fetched] if reading.positioned else [tuple(row) for row in fetched]
-        size = _next_size(size, rows)
         left = None if left is None else left - len(rows)
         yield Chunk(rows=rows, watermark=watermark)
+
+
+def _gathered(fetch: Callable[[int], Sequence[Row]], most: int) -> list[Row]:
+    """Up to so many rows, fetched a few at a time until they are large enough together."""
+    gathered: list[Row] = []
+    size = 0
+    while len(gathered) < most and size < MOST_BYTES:
+        asked = min(_AT_ONCE, most - len(gathered))
+        rows = fetch(asked)
+        gathered.extend(rows)
+        step = max(1, len(rows) // _SAMPLE)
+        size += step * sum(map(_bytes, rows[::step]))
+        if len(rows) < asked:
+            break
+    return gathered
 
 
 class _Marks:
@@ -68,12 +83,6 @@ class _Marks:
         if reading.positioned and position == 2 and reading.horizon is not None:
             return self._dialect.capped(reading.horizon, mark)
         return mark
-
-
-def _next_size(size: int, rows: Sequence[Row]) -> int:
-    step = max(1, len(rows) // _SAMPLE)
-    largest = max(_bytes(row) for row in rows[::step])
-    return max(1, min(MOST_ROWS, size * 4, MOST_BYTES // max(largest, 1)))
 
 
 def _bytes(row: Sequence[Any]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import quote
@@ -12,8 +11,6 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModu
 
 from syncer.errors import QueryError, SourceUnreachable
 from syncer.source.dialect_generic import GenericDialect
-
-_QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'|`[^`]*`")
 
 _EXTRAS = {
     "postgresql": "postgres", "mysql": "mysql", "mariadb": "mysql", "mssql": "mssql", "oracle": "oracle",
@@ -79,10 +76,14 @@ def _words(dialect: GenericDialect, error: SQLAlchemyError) -> str:
 def _without_values(words: str, statement: str) -> str:
     """Databases quote names and values alike. What the statement does not say itself comes from a row."""
 
-    def shown(match: re.Match[str]) -> str:
-        return match[0] if match[0][1:-1] in statement else f"{match[0][0]}…{match[0][0]}"
-
-    return _QUOTED.sub(shown, words)
+    for quote_mark in "\"'`":
+        parts = words.split(quote_mark)
+        if len(parts) > 2 and not all(part in statement for part in parts[1:-1:2]):
+            # a value may hold quotes itself, so all from the first to the last goes
+            words = f"{parts[0]}{quote_mark}…{quote_mark}{parts[-1]}"
+        elif len(parts) == 2:
+            words = parts[0].rstrip()
+    return words
 
 
 def _place(url: URL) -> str:

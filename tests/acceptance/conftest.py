@@ -110,14 +110,14 @@ def used(tmp_path: Path, sample: Path, earlier_state: Path) -> CommandLine:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def answers(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, sample: Path, earlier_state: Path
-) -> Iterator[Mapping[str, Future[Answer]]]:
+def answers(request: pytest.FixtureRequest) -> Iterator[Mapping[str, Future[Answer]]]:
     """Answers to the rows that will be asked for, by name; sought beside the other tests, for there are many."""
-    rows = [item.callspec.params.get("row") for item in request.session.items if hasattr(item, "callspec")]
-    with ThreadPoolExecutor(2, thread_name_prefix="rows") as threads:
-        yield {
-            row.name: threads.submit(ask, used_folder(tmp_path_factory.mktemp("row"), sample, earlier_state), row)
-            for row in rows
-            if isinstance(row, Row)
-        }
+    asked = [item.callspec.params.get("row") for item in request.session.items if hasattr(item, "callspec")]
+    rows = [row for row in asked if isinstance(row, Row)]
+    with ThreadPoolExecutor(1, thread_name_prefix="rows") as thread:
+        yield {row.name: thread.submit(ask, _folder_for_a_row(request), row) for row in rows}
+
+
+def _folder_for_a_row(request: pytest.FixtureRequest) -> CommandLine:
+    folder: Path = request.getfixturevalue("tmp_path_factory").mktemp("row")
+    return used_folder(folder, request.getfixturevalue("sample"), request.getfixturevalue("earlier_state"))

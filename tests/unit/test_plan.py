@@ -15,7 +15,7 @@ ROOMS = CollectionMapping(
     name="rooms", source="app", query="SELECT 1 AS id", collection="rooms", primary_key=("id",),
     watermark=WatermarkRule(column="updated_at", initial="2020-01-01"),
 )  # fmt: skip
-DIGEST = digest_of(ROOMS, ("id",), "app-1")
+DIGEST = digest_of(ROOMS, ("id",), "app-1", "segment")
 MARK = Watermark(kind=Kind.INSTANT, text="2026-01-01 00:00:00+00")
 SAVED = Checkpoint(mapping="rooms", digest=DIGEST, watermark=MARK, updated_at=datetime(2026, 1, 1, tzinfo=UTC))
 
@@ -76,17 +76,19 @@ def test_a_dry_run_saves_nothing() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        digest_of(replace(ROOMS, query="SELECT 2 AS id"), ("id",), "app-1"),
-        digest_of(replace(ROOMS, watermark=WatermarkRule(column="created_at")), ("id",), "app-1"),
-        digest_of(ROOMS, ("id", "x"), "app-1"),
-        digest_of(ROOMS, ("id",), "app-2"),
+        digest_of(replace(ROOMS, query="SELECT 2 AS id"), ("id",), "app-1", "segment"),
+        digest_of(replace(ROOMS, watermark=WatermarkRule(column="created_at")), ("id",), "app-1", "segment"),
+        digest_of(ROOMS, ("id", "x"), "app-1", "segment"),
+        digest_of(ROOMS, ("id",), "app-2", "segment"),
+        digest_of(ROOMS, ("id",), "app-1", "sandbox"),
+        digest_of(replace(ROOMS, collection="suites"), ("id",), "app-1", "segment"),
     ],
 )
-def test_the_digest_tells_query_watermark_key_and_source_apart(other: str) -> None:
-    """Each of the four changes it."""
+def test_the_digest_tells_what_a_checkpoint_belongs_to(other: str) -> None:
+    """Query, watermark, key, collection, source and destination each change it."""
     assert other != DIGEST
 
 
 def test_the_digest_forgives_blanks_and_a_semicolon_at_the_end() -> None:
     """What cannot change the result does not change the digest."""
-    assert digest_of(replace(ROOMS, query="  SELECT 1 AS id ;\n"), ("id",), "app-1") == DIGEST
+    assert digest_of(replace(ROOMS, query="  SELECT 1 AS id ;\n"), ("id",), "app-1", "segment") == DIGEST

@@ -16,6 +16,7 @@ from syncer.core.model import (
     CollectionMapping,
     Column,
     Kind,
+    Lease,
     Limits,
     Mode,
     Outcome,
@@ -26,11 +27,12 @@ from syncer.core.model import (
 )
 from syncer.core.plan import RunOptions
 from syncer.delivery.memory import MemoryDelivery, Scripted
+from syncer.errors import StateUnwritable
 from syncer.run.executor import Job, execute, exit_code
 from syncer.run.pipeline import Ports
 from syncer.source.memory import MemorySource
 from syncer.state import MemoryStore
-from syncer.state.base import Store
+from syncer.state.base import Commit, Store
 
 COLUMNS = (
     Column(name="id", kind=Kind.INTEGER),
@@ -55,7 +57,12 @@ class World:
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.events: list[Event] = []
         self.stop = False
+        #: the monotonic clock moves with every look at it
+        self.ticking = False
+        #: batches after which the process is suspended for longer than its lease lives
+        self.sleeps_after: int | None = None
         self._runs = 0
+        self._ticks = 0.0
 
     def run(self, options: RunOptions | None = None) -> RunReport:
         """One run."""
@@ -68,7 +75,7 @@ class World:
         self._runs += 1
         ports = Ports(
             source=lambda: self.source, delivery=self.delivery, store=self.store, notice=self.events.append,
-            now=lambda: self.now, monotonic=lambda: 0.0, stop=stop,
+            now=lambda: self.now, monotonic=self._monotonic, stop=stop,
         )  # fmt: skip
         return await execute(
             Job(
@@ -80,6 +87,12 @@ class World:
                 run_id=f"run-{self._runs}",
             )
         )
+
+    def _monotonic(self) -> float:
+        if self.sleeps_after is not None and len(self.delivery.batches) >= self.sleeps_after:
+            return 3_600.0
+        self._ticks += 0.01 * self.ticking
+        return self._ticks
 
     @property
     def watermark(self) -> str | None:
@@ -421,3 +434,141 @@ def test_any_history_ends_with_the_destination_equal_to_the_source(
     for identifier, city, number in world.source.rows:
         if str(identifier) not in dead:
             assert held[str(identifier)] == (city, number)
+
+
+def test_a_fuse_that_blows_after_a_failure_still_holds_the_watermark() -> None:
+    """Dead letters that are not stored must not be passed, whatever failed first."""
+    world = World([(number, "x" * 40_000, number) for number in range(1, 40)] + [(40, "fine", 40)], chunk=50)
+    world.delivery = MemoryDelivery([Scripted.FAIL])
+    assert world.run().outcome is Outcome.FAILED
+    assert world.watermark is None
+    assert not world.store.dead_letters("rooms")
+
+
+def test_a_few_bad_rows_at_the_front_do_not_blow_the_fuse() -> None:
+    """Forty refusals before ten thousand good rows are forty dead letters."""
+    world = World([(n, "x" * 40_000 if n <= 40 else "fine", n) for n in range(1, 2_001)], chunk=100)
+    report = world.run()
+    assert (report.outcome, report.counts.rejected, report.counts.sent) == (Outcome.PARTIAL, 40, 1_960)
+
+
+class FailsOnce(MemoryStore):
+    """A store whose second commit with dead letters or fingerprints cannot be written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = 1
+
+    def commit(self, lease: Lease, commit: Commit) -> None:
+        """Refuse once, then work."""
+        if self.left and (commit.dead_letters or commit.fingerprints):
+            self.left -= 1
+            raise StateUnwritable("the disk is full")
+        super().commit(lease, commit)
+
+
+def test_what_a_failed_commit_held_is_written_by_the_next() -> None:
+    """Neither a dead letter nor a watermark is lost with a transaction."""
+    world = World([(n, "x" * 40_000 if n == 3 else "fine", n) for n in range(1, 1_501)], chunk=1_000)
+    world.store = FailsOnce()
+    world.ticking = True
+    assert world.run().outcome is Outcome.FAILED
+    world.run()
+    assert [each.rejection.id for each in world.store.dead_letters("rooms")] == ["3"]
+    assert len(world.cities) == 1_499
+    assert world.watermark == "1500"
+
+
+@pytest.mark.parametrize("moved", ["collection", "destination"])
+def test_what_went_elsewhere_says_nothing_here(moved: str) -> None:
+    """Another collection or destination stops an incremental run, and a full run sends everything there."""
+    world = World(rooms(20))
+    world.run()
+    world.delivery = MemoryDelivery()
+    if moved == "collection":
+        world.mapping = replace(ROOMS, collection="suites")
+    else:
+        world.delivery = MemoryDelivery(identity="elsewhere")
+    assert exit_code([world.run()]) == 2
+    assert world.run(FULL).counts.sent == 20
+
+
+class Dies(MemoryStore):
+    """A store that keeps nothing more once an object was accepted: what a killed process leaves behind."""
+
+    dead = False
+
+    def commit(self, lease: Lease, commit: Commit) -> None:
+        """Lose every commit that carries something accepted."""
+        self.dead = self.dead or bool(commit.fingerprints and commit.run.run_id == "run-2")
+        if not self.dead or commit.run.run_id != "run-2":
+            super().commit(lease, commit)
+
+
+def test_a_crash_between_acceptance_and_commit_leaves_nothing_stale() -> None:
+    """What was accepted before is forgotten before the next version goes out, so the row is sent again."""
+    world = World([(1, "open", 1)], mapping=replace(ROOMS, watermark=None))
+    world.store = Dies()
+    world.run()
+    world.source.rows[0] = (1, "closed", 2)
+    world.run()
+    assert world.cities == {"1": "closed"}
+    world.source.rows[0] = (1, "open", 1)
+    world.run(FULL)
+    assert world.cities == {"1": "open"}
+
+
+def test_a_version_refused_after_doubt_is_not_the_last_word() -> None:
+    """When the row returns to what was accepted first, it is sent: the doubtful version may have landed."""
+    world = World([(1, "old", 1)], mapping=replace(ROOMS, watermark=None))
+    world.run()
+    world.source.rows[0] = (1, "new", 2)
+    world.delivery = MemoryDelivery(refuses=lambda _: True)
+    world.run(FULL)
+    world.delivery = MemoryDelivery()
+    world.source.rows[0] = (1, "old", 1)
+    assert world.run(FULL).counts.sent == 1
+
+
+def test_a_version_accepted_after_a_refused_one_leaves_no_dead_letter() -> None:
+    """Of two rows with one id in one commit the accepted later one is the truth."""
+    world = World([(1, "fine", 1)])
+    world.run()
+    world.source.rows += [(1, "x" * 40_000, 2), (1, "fine again", 3)]
+    world.run()
+    assert not world.store.dead_letters("rooms")
+
+
+def test_a_defect_while_settling_fails_the_run() -> None:
+    """It is not mistaken for the end of the rows."""
+    world = World(rooms(25))
+    world.delivery = MemoryDelivery(refuses=lambda each: bool([].pop()) if each.id == "25" else False)
+    report = world.run()
+    assert report.outcome is Outcome.FAILED
+    assert "IndexError" in (report.error or "")
+
+
+def test_a_lease_that_ran_out_while_suspended_stops_the_run() -> None:
+    """Nothing is sent by a process that slept through its lease."""
+    world = World(rooms(500), chunk=10)
+    world.sleeps_after = 3
+    report = world.run()
+    assert report.outcome is Outcome.FAILED
+    assert "ran out" in (report.error or "")
+    assert len(world.delivery.batches) < 50
+
+
+def test_dead_letters_are_tried_again_with_the_current_row() -> None:
+    """Rows are read by their keys and sent synchronously; letters of vanished rows go."""
+    world = World([(1, "x" * 40_000, 1), (2, "x" * 40_000, 2), (3, "fine", 3)])
+    world.run()
+    letters = world.store.dead_letters("rooms")
+    world.source.rows[0] = (1, "Lihue", 1)
+    del world.source.rows[1]
+    keys = tuple(each.rejection.key or "" for each in letters)
+    report = world.run(RunOptions(keys=keys, resolves=tuple(each.number for each in letters), resend=True))
+    assert (report.outcome, report.counts.read, report.counts.sent) == (Outcome.SUCCEEDED, 1, 1)
+    assert world.cities["1"] == "Lihue"
+    assert world.delivery.synchronous
+    assert not world.store.dead_letters("rooms")
+    assert world.watermark == "3"

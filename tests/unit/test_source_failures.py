@@ -17,6 +17,9 @@ STATEMENT = 'SELECT id, CAST(name AS int) FROM "public"."rooms" WHERE city = \'L
         ('relation "rooms" does not exist', 'relation "rooms" does not exist'),
         ("near 'Lihue'", "near 'Lihue'"),
         ("no quotes at all", "no quotes at all"),
+        ('syntax for integer: "5" PIN "6" at once', 'syntax for integer: "…" at once'),
+        ("Incorrect value: 'O'Brien' for column 'name'", "Incorrect value: '…'"),
+        ("unfinished: 'Zoë", "unfinished:"),
     ],
 )
 def test_quoted_text_is_shown_only_if_the_statement_says_it(words: str, shown: str) -> None:
