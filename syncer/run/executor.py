@@ -13,6 +13,7 @@ from syncer.core.plan import RunOptions, digest_of, plan_run
 from syncer.errors import LeaseHeld, LeaseLost, MappingError, SourceError, Stopped, SyncerError
 from syncer.run.leasing import Holding, holding
 from syncer.run.pipeline import Pipeline, Ports, null_watermark_error
+from syncer.run.reading import asked
 from syncer.run.shaping import shaper_for
 from syncer.source.base import Described, Source
 from syncer.state.base import Commit
@@ -105,10 +106,10 @@ class _Run:
         job, ports = self._job, self._job.ports
         _refuse_unbuilt(job.mapping)
         source = await asyncio.to_thread(ports.source)
-        described = await asyncio.to_thread(source.describe, job.mapping)
+        described = await asked(source, ports.stop, lambda: source.describe(job.mapping))
         mapping = job.mapping
         shaper = shaper_for(mapping, described, job.timezone, ports.delivery.limits)
-        identity = await asyncio.to_thread(source.identity)
+        identity = await asked(source, ports.stop, source.identity)
         digest = digest_of(mapping, described.primary_key, identity, ports.delivery.identity)
         checkpoint = await asyncio.to_thread(ports.store.checkpoint, mapping.name)
         plan = plan_run(mapping, described.primary_key, checkpoint, digest, job.options)
@@ -125,7 +126,7 @@ class _Run:
     async def _verify_key(self, source: Source, described: Described) -> None:
         """Once per query: the database counts what would make objects overwrite each other."""
         mapping = self._job.mapping
-        faults = await asyncio.to_thread(source.key_faults, mapping, described)
+        faults = await asked(source, self._job.ports.stop, lambda: source.key_faults(mapping, described))
         if faults.duplicates:
             key = ", ".join(described.primary_key)
             raise MappingError(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, aclosing, nullcontext
+from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -20,12 +19,10 @@ from syncer.core.shape import Shaped, Shaper
 from syncer.delivery.base import Delivery
 from syncer.errors import MappingError, NearlyAllRejected
 from syncer.run.keeping import Keeping, with_watermark
+from syncer.run.reading import shaped_chunks
 from syncer.run.sending import Sending
 from syncer.source.base import Chunk, Described, Source
 from syncer.state.base import Commit, Store
-
-#: rows read at once by their keys
-_KEYS_AT_ONCE = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +114,8 @@ class Pipeline:
         self.complete = self.complete and not self._halted
 
     async def _pass(self) -> bool:
-        async with aclosing(self._chunks()) as chunks:
+        source, stop = self._ports.source(), self._ports.stop
+        async with aclosing(shaped_chunks(source, self._plan, self._described, self._shaper, stop)) as chunks:
             async for chunk, shaped in chunks:
                 if not await self._take(chunk, shaped):
                     return False
@@ -130,39 +128,6 @@ class Pipeline:
         return True
 
     # --- reading
-
-    async def _chunks(self) -> AsyncGenerator[tuple[Chunk, Shaped], None]:
-        """Chunks, read and shaped in a thread of their own, one ahead of the one in hand."""
-        loop = asyncio.get_running_loop()
-        with ThreadPoolExecutor(1, thread_name_prefix=f"read-{self._plan.mapping.name}") as thread:
-            stack = ExitStack()
-            reading = self._reading()
-            chunks = await loop.run_in_executor(thread, stack.enter_context, reading)
-            shaping = self._shaping(chunks)
-            ahead = loop.run_in_executor(thread, next, shaping, None)
-            try:
-                while (found := await ahead) is not None:
-                    ahead = loop.run_in_executor(thread, next, shaping, None)
-                    yield found
-            finally:
-                await asyncio.wait([ahead])
-                ahead.exception()  # looked at: whoever left early has no use for it
-                await loop.run_in_executor(thread, stack.close)
-
-    def _reading(self) -> AbstractContextManager[Iterator[Chunk]]:
-        source = self._ports.source()
-        if self._plan.keys is None:
-            return source.read(self._plan, self._described)
-        mapping, described, keys = self._plan.mapping, self._described, self._plan.keys
-        portions = (keys[start : start + _KEYS_AT_ONCE] for start in range(0, len(keys), _KEYS_AT_ONCE))
-        rows = (source.read_keys(mapping, described, portion) for portion in portions)
-        return nullcontext(Chunk(rows=found, watermark=None) for found in rows if found)
-
-    def _shaping(self, chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, Shaped]]:
-        first = 0
-        for chunk in chunks:
-            yield chunk, self._shaper.shape(chunk.rows, first)
-            first += len(chunk.rows)
 
     async def _take(self, chunk: Chunk, shaped: Shaped) -> bool:
         """Account for a chunk and pass on what must be sent. False: halted on the way."""

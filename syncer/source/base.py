@@ -66,5 +66,11 @@ class Source(Protocol):
     def read_keys(self, mapping: CollectionMapping, described: Described, keys: Sequence[str]) -> list[Row]:
         """The current rows with these keys (as `core.watermark.encode_key` wrote them); absent ones are left out."""
 
+    def interrupt(self) -> None:
+        """End what the database is doing for us now; called from another thread. What was asked fails with an error.
+
+        Does nothing when nothing is asked; questions asked later are answered.
+        """
+
     def close(self) -> None:
         """Let go of the connections. Idempotent."""

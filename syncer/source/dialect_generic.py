@@ -89,6 +89,9 @@ class GenericDialect:
         """
         return None
 
+    def interrupt(self, driver: Any) -> None:
+        """End the statement that a driver's connection waits for, from another thread; where there is a way."""
+
     def abandon(self, connection: Connection) -> None:
         """Give up a result that was not read to its end."""
 

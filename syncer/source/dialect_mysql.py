@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -94,6 +96,12 @@ class MysqlDialect(GenericDialect):
             (told,) = row_of(connection, "SELECT UTC_TIMESTAMP(6)")
         connection.rollback()
         return datetime.fromisoformat(str(told)).replace(tzinfo=UTC) - _MARGIN
+
+    def interrupt(self, driver: Any) -> None:
+        """End the connection under the statement; the server notices when it next wants to answer."""
+        if driver._sock is not None:
+            with suppress(OSError):  # it has just ended by itself
+                driver._sock.shutdown(socket.SHUT_RDWR)
 
     def abandon(self, connection: Connection) -> None:
         """Close the connection under the result: PyMySQL would read the rest of it first."""

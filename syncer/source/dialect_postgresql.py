@@ -83,6 +83,10 @@ class PostgresDialect(GenericDialect):
         settings = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in _SETTINGS.items())
         connection.exec_driver_sql(f"SELECT {settings}").close()
 
+    def interrupt(self, driver: Any) -> None:
+        """Ask the server to cancel the statement."""
+        driver.cancel_safe(timeout=5.0)
+
     def horizon(self, connection: Connection) -> datetime | None:
         """The start of the oldest other transaction, or now; less a margin.
 

@@ -63,6 +63,10 @@ class SqliteDialect(GenericDialect):
         (told,) = row_of(connection, "SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')")
         return datetime.fromisoformat(told).replace(tzinfo=UTC)
 
+    def interrupt(self, driver: Any) -> None:
+        """End the statement."""
+        driver.interrupt()
+
     def identity(self, connection: Connection) -> str:
         """The file."""
         return f"sqlite:{self.file}"

@@ -53,6 +53,9 @@ class MemorySource:
         whole = [row for row in self.rows if None not in self._key_of(row)]
         return [row for row in whole if encode_key(kinds, self._key_of(row)) in set(keys)]
 
+    def interrupt(self) -> None:
+        """Nothing takes long enough."""
+
     def close(self) -> None:
         """Nothing to let go of."""
 

@@ -29,6 +29,7 @@ class SqlSource:
         self._name = name
         self._engine = engine
         self._dialect = dialect
+        self._connected: dict[int, Connection] = {}
 
     @property
     def dialect(self) -> GenericDialect:
@@ -96,6 +97,12 @@ class SqlSource:
                 found += _exactly(self._rows(connection, sql), described, frozenset(wanted))
         return found
 
+    def interrupt(self) -> None:
+        """End what the database is doing for us now."""
+        for connection in list(self._connected.values()):
+            if not connection.closed and not connection.invalidated:
+                self._dialect.interrupt(connection.connection.dbapi_connection)
+
     def close(self) -> None:
         """Let go of the connections. Idempotent."""
         self._engine.dispose()
@@ -116,9 +123,11 @@ class SqlSource:
     def _connection(self) -> Iterator[Connection]:
         with connecting(self._name, self._dialect):
             connection = self._engine.connect()
+        self._connected[id(connection)] = connection
         try:
             yield connection
         finally:
+            del self._connected[id(connection)]
             connection.close()
 
     def _query(self, connection: Connection, mapping: CollectionMapping) -> tuple[PreparedQuery, tuple[str, ...]]:

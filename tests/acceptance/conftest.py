@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from rows import Answer, Row, ask
+from rows import UNREACHABLE, Answer, Row, ask
 from support import CONFIG, CommandLine, execute, progress
 
 from syncer.sandbox.app import create_app
@@ -114,8 +114,9 @@ def answers(request: pytest.FixtureRequest) -> Iterator[Mapping[str, Future[Answ
     """Answers to the rows that will be asked for, by name; sought beside the other tests, for there are many."""
     asked = [item.callspec.params.get("row") for item in request.session.items if hasattr(item, "callspec")]
     rows = [row for row in asked if isinstance(row, Row)]
-    with ThreadPoolExecutor(1, thread_name_prefix="rows") as thread:
-        yield {row.name: thread.submit(ask, _folder_for_a_row(request), row) for row in rows}
+    rows.sort(key=lambda row: row is not UNREACHABLE)  # which waits longest, so it begins first
+    with ThreadPoolExecutor(2, thread_name_prefix="rows") as threads:
+        yield {row.name: threads.submit(ask, _folder_for_a_row(request), row) for row in rows}
 
 
 def _folder_for_a_row(request: pytest.FixtureRequest) -> CommandLine:

@@ -197,7 +197,6 @@ FINDINGS = [
     finding("table: null_keys, primary_key: id", "error    key id: NULL in 1 row"),
     finding("table: colliding", "error ", "'hostID' and 'host_id' both become"),
     finding("table: leters", "error ", "there is no table leters", "Try: did you mean letters?"),
-    finding("query: SELECT id FROM letters LIMIT 3, primary_key: id", "error ", "its own LIMIT"),
     finding("table: letters, watermark: {column: updatedAt, lookback: 5}", "error ", "has no unit", "`lookback: 5s`"),
     finding("table: letters", "warning ", "1 of the first 2 rows would be refused: VALUE_TOO_LARGE", code=0),
 ]
