@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import click
@@ -31,7 +33,7 @@ sources:
 
 destination:
   write_key: ${SEGMENT_WRITE_KEY:-demo}
-  endpoint: ${SANDBOX_URL:-http://127.0.0.1:8765}   # leave it out to send to Segment
+  endpoint: http://127.0.0.1:8765         # the local sandbox; leave it out to send to Segment
 
 state:
   url: sqlite:///syncer.db
@@ -58,6 +60,7 @@ mappings:
 """
 
 _MARK = ".syncer-demo"
+_PORT = 8765
 _ELSEWHERE = "syncer demo --dir ANOTHER_FOLDER"
 
 _LOOKS = (
@@ -80,13 +83,26 @@ def demo(options: Globals, folder: Path) -> int:
     options.set_up_logging()
     _empty(folder)
     create_sample(folder / "app.db")
-    (folder / "syncer.yaml").write_text(CONFIG, encoding="utf-8")
     with Warehouse(folder / "warehouse.db") as warehouse:
-        with running(create_app(warehouse, Faults())) as url:
-            code = _two_runs(options, folder, url)
+        with _sandbox(warehouse) as port:
+            config = CONFIG.replace(str(_PORT), str(port))
+            (folder / "syncer.yaml").write_text(config, encoding="utf-8")
+            code = _two_runs(options, folder)
         _show(warehouse)
-    click.echo(f"\nDone in {time.monotonic() - began:.1f} s. Now try it yourself:\n{_next_steps(folder)}")
+    click.echo(f"\nDone in {time.monotonic() - began:.1f} s. Now try it yourself:\n{_next_steps(folder, port)}")
     return code
+
+
+@contextmanager
+def _sandbox(warehouse: Warehouse) -> Iterator[int]:
+    """A sandbox on the usual port, or on a free one where that is taken."""
+    app = create_app(warehouse, Faults())
+    with ExitStack() as stack:
+        try:
+            url = stack.enter_context(running(app, port=_PORT))
+        except UsageError:
+            url = stack.enter_context(running(app))
+        yield int(url.rpartition(":")[2])
 
 
 def _empty(folder: Path) -> None:
@@ -102,8 +118,8 @@ def _empty(folder: Path) -> None:
         raise UsageError(f"{folder} cannot be the demo's folder: {error.strerror}", _ELSEWHERE) from None
 
 
-def _two_runs(options: Globals, folder: Path, url: str) -> int:
-    config = load_config(folder / "syncer.yaml", {"SANDBOX_URL": url})
+def _two_runs(options: Globals, folder: Path) -> int:
+    config = load_config(folder / "syncer.yaml", {})
     mappings = list(config.mappings.values())
     click.echo("1. First run: everything\n")
     first = run_mappings(options, config, mappings, RunOptions(trigger="demo"), fail_fast=False, output="text")
@@ -121,12 +137,13 @@ def _show(warehouse: Warehouse) -> None:
         click.echo(render(list(rows[0]), [list(row.values()) for row in rows], most=34))
 
 
-def _next_steps(folder: Path) -> str:
+def _next_steps(folder: Path, port: int) -> str:
     # installed in an environment that is not active, as `make demo` does
     activate = "" if shutil.which("syncer") else f"  . {Path(sys.prefix) / 'bin' / 'activate'}\n"
+    sandbox = f"syncer sandbox --db warehouse.db{'' if port == _PORT else f' --port {port}'} &"
     return (
         f"{activate}  cd {folder}\n"
-        "  syncer sandbox --db warehouse.db &       # the local Objects API\n"
+        f"  {sandbox:<40} # the local Objects API\n"
         "  syncer check                             # what syncer thinks of the config\n"
         "  syncer preview rooms --limit 1           # the exact request\n"
         "  syncer run --full                        # nothing changed, nothing is sent\n"

@@ -74,21 +74,24 @@ def advice(reports: Sequence[RunReport], *, dry_run: bool = False) -> list[str]:
             cause = (report.error, report.hint or f"syncer check --select {report.mapping}")
             concerned.setdefault(cause, []).append(report.mapping)
         elif report.outcome is Outcome.PARTIAL:
-            concerned[_refused(report, dry_run=dry_run)] = [report.mapping]
+            concerned[_refused(report)] = [report.mapping]
+        elif report.counts.rejected and dry_run:
+            seen = f"`syncer preview {report.mapping}` shows them"
+            notes.append(f"Note: {report.mapping}: {_objects(report.counts.rejected)} would be refused; {seen}")
         if report.counts.non_finite:
             notes.append(f"Note: {report.mapping}: {report.counts.non_finite:,} NaN or infinite numbers went as null")
     told = [line for (error, hint), names in concerned.items() for line in (_located(error, names), f"Try: {hint}")]
     return [*told, *notes]
 
 
-def _refused(report: RunReport, *, dry_run: bool) -> tuple[str, str]:
+def _refused(report: RunReport) -> tuple[str, str]:
     count = report.counts.rejected
-    many = f"{count:,} objects" if count != 1 else "1 object"
-    if dry_run:
-        return f"{many} would be refused", f"syncer preview {report.mapping}"
-    letters = "dead letters" if count != 1 else "a dead letter"
-    stored = f"{many} {'were' if count != 1 else 'was'} refused and stored as {letters}"
-    return stored, f"syncer dead-letters list {report.mapping}"
+    letters = "were refused and stored as dead letters" if count != 1 else "was refused and stored as a dead letter"
+    return f"{_objects(count)} {letters}", f"syncer dead-letters list {report.mapping}"
+
+
+def _objects(count: int) -> str:
+    return f"{count:,} objects" if count != 1 else "1 object"
 
 
 def _located(error: str, names: Sequence[str]) -> str:

@@ -28,7 +28,8 @@ _SYNTAX_HINTS = {
     "'\\t'": "indent with blanks, not tabs",
     "could not find expected ':'": "put a colon and a blank behind the key",
 }
-_QUOTED = re.compile(r"'[^'<]{3,}'")
+#: what PyYAML quotes: marks such as ',', tokens such as '<stream end>', and pieces of the file
+_QUOTED = re.compile(r"'([^']*)'")
 
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _CORE_TAGS = frozenset(f"tag:yaml.org,2002:{each}" for each in ("str", "int", "float", "bool", "null", "seq", "map"))
@@ -84,8 +85,12 @@ def _not_yaml(error: yaml.MarkedYAMLError, file: str) -> ConfigError:
     said = error.problem or error.context or "it breaks off"
     line = error.problem_mark.line + 1 if error.problem_mark else None
     hint = next((hint for sign, hint in _SYNTAX_HINTS.items() if sign in said), None)
-    # what PyYAML quotes is a piece of the file, and so may be a piece of a secret
-    return unusable(file, line, f"this is not YAML: {_QUOTED.sub('…', said)}", hint)
+    return unusable(file, line, f"this is not YAML: {_QUOTED.sub(_unless_long, said)}", hint)
+
+
+def _unless_long(quoted: re.Match[str]) -> str:
+    """A piece of the file may be a piece of a secret."""
+    return quoted[0] if len(quoted[1]) < 3 or quoted[1].startswith("<") else "…"
 
 
 @dataclass(slots=True)
@@ -124,7 +129,8 @@ class _Composer:
         """Compose the one document."""
         event = self._next(yaml.StreamStartEvent, yaml.DocumentStartEvent)
         if isinstance(event, yaml.StreamEndEvent):
-            raise unusable(self._file, None, "the file is empty", "`syncer init` writes one to begin with")
+            hint = "`config.example.yaml` shows every key; `syncer demo` writes one that works"
+            raise unusable(self._file, None, "the file is empty", hint)
         top = self._node(event, 1)
         event = self._next(yaml.DocumentEndEvent)
         if not isinstance(event, yaml.StreamEndEvent):

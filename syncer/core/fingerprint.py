@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from syncer.core.model import SegmentObject
 
@@ -23,8 +24,9 @@ class Known(Protocol):
 
 
 def destination_of(endpoint: str, write_key: str) -> str:
-    """What makes a destination the same tomorrow: a digest that tells nothing of the write key."""
-    return hashlib.blake2b(f"{endpoint}\0{write_key}".encode(), digest_size=16).hexdigest()
+    """What makes a destination the same tomorrow: a digest of host and write key that tells nothing of the key."""
+    host = urlsplit(endpoint).hostname or ""
+    return hashlib.blake2b(f"{host}\0{write_key}".encode(), digest_size=16).hexdigest()
 
 
 def scope_of(destination: str, collection: str) -> bytes:

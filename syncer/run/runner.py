@@ -94,8 +94,11 @@ class Runner:
         )  # fmt: skip
 
     async def run(self, mapping: CollectionMapping, options: RunOptions) -> RunReport:
-        """Run one mapping once."""
+        """Run one mapping once, whatever came of the runs before it."""
         await self._renew_delivery()
+        return await self._execute(mapping, options)
+
+    async def _execute(self, mapping: CollectionMapping, options: RunOptions) -> RunReport:
         self._running += 1
         try:
             return await execute(self.job(mapping, options))
@@ -111,12 +114,15 @@ class Runner:
     async def run_all(
         self, mappings: Sequence[CollectionMapping], options: RunOptions, *, fail_fast: bool = False
     ) -> list[RunReport]:
-        """Run mappings one after the other, until told to stop; with `fail_fast`, until one fails."""
+        """Run mappings one after the other, until told to stop; with `fail_fast`, until one fails.
+
+        What the delivery refuses for good, such as the write key, it refuses all of them.
+        """
         reports: list[RunReport] = []
         for mapping in mappings:
             if self.stopping:
                 break
-            reports.append(await self.run(mapping, options))
+            reports.append(await self._execute(mapping, options))
             if fail_fast and exit_code(reports[-1:]) in (1, 2, 4):
                 break
         return reports

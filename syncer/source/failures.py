@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import quote
@@ -11,6 +12,12 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModu
 
 from syncer.errors import QueryError, SourceUnreachable
 from syncer.source.dialect_generic import GenericDialect
+
+#: per quote: each quoted part, and all from the first to the last; one without an end reaches to the end
+_QUOTED = [
+    (re.compile(rf"(?<!\w){mark}(.*?)(?:{mark}(?!\w)|$)"), re.compile(rf"(?<!\w){mark}(?:.*{mark}(?!\w)|.*$)"))
+    for mark in "\"'`"
+]
 
 _EXTRAS = {
     "postgresql": "postgres", "mysql": "mysql", "mariadb": "mysql", "mssql": "mssql", "oracle": "oracle",
@@ -74,15 +81,15 @@ def _words(dialect: GenericDialect, error: SQLAlchemyError) -> str:
 
 
 def _without_values(words: str, statement: str) -> str:
-    """Databases quote names and values alike. What the statement does not say itself comes from a row."""
+    """Databases quote names and values alike. What the statement does not say itself comes from a row.
 
-    for quote_mark in "\"'`":
-        parts = words.split(quote_mark)
-        if len(parts) > 2 and not all(part in statement for part in parts[1:-1:2]):
-            # a value may hold quotes itself, so all from the first to the last goes
-            words = f"{parts[0]}{quote_mark}…{quote_mark}{parts[-1]}"
-        elif len(parts) == 2:
-            words = parts[0].rstrip()
+    An apostrophe inside a word quotes nothing. A value may hold quotes itself, so when one part has to go, all goes
+    from the first quote to the last.
+    """
+    for quoted, whole in _QUOTED:
+        parts = [part.rpartition(".")[2] for part in quoted.findall(words)]
+        if not all(part in statement for part in parts):
+            words = whole.sub(lambda match: f"{match[0][0]}…{match[0][0]}", words)
     return words
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -80,33 +81,43 @@ def project(command_line: CommandLine, sample: Path) -> Iterator[Project]:
         yield Project(syncer=command_line, warehouse=warehouse)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Earlier:
+    """What an earlier run over the sample left: the state file, and where it sent to. Nobody listens there now."""
+
+    state: Path
+    endpoint: str
+
+
 @pytest.fixture(scope="session")
-def earlier_state(tmp_path_factory: pytest.TempPathFactory, sample: Path) -> Path:
-    """A state file with checkpoints, fingerprints and a dead letter, as a run over the sample left it."""
+def earlier(tmp_path_factory: pytest.TempPathFactory, sample: Path) -> Iterator[Earlier]:
+    """A state with checkpoints, fingerprints and a dead letter."""
     folder = tmp_path_factory.mktemp("earlier")
-    earlier = CommandLine(folder=folder, environment={"SOURCE_URL": f"sqlite:///{sample}"})
-    earlier.write("syncer.yaml", CONFIG + "  letters: {table: letters, watermark: updatedAt}\n")
+    syncer = CommandLine(folder=folder, environment={"SOURCE_URL": f"sqlite:///{sample}"})
+    syncer.write("syncer.yaml", CONFIG + "  letters: {table: letters, watermark: updatedAt}\n")
     with Warehouse(":memory:") as warehouse, running(create_app(warehouse)) as url:
-        told = earlier("run", ENDPOINT=url)
+        told = syncer("run", ENDPOINT=url)
     assert told.code == 3, told
-    return folder / "syncer.db"
+    with socket.socket() as taken:  # so that no other sandbox comes to listen there
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", int(url.rpartition(":")[2])))
+        yield Earlier(state=folder / "syncer.db", endpoint=url)
 
 
-def used_folder(folder: Path, sample: Path, state: Path) -> CommandLine:
+def used_folder(folder: Path, sample: Path, earlier: Earlier) -> CommandLine:
     """A folder where all went well before: config and state, over the sample. Nobody listens at its endpoint."""
     shutil.copy(sample, folder / "app.db")
-    shutil.copy(state, folder / "syncer.db")
-    syncer = CommandLine(
-        folder=folder, environment={"SOURCE_URL": f"sqlite:///{sample}", "ENDPOINT": "http://127.0.0.1:9"}
-    )
+    shutil.copy(earlier.state, folder / "syncer.db")
+    environment = {"SOURCE_URL": f"sqlite:///{sample}", "ENDPOINT": earlier.endpoint}
+    syncer = CommandLine(folder=folder, environment=environment)
     syncer.write("syncer.yaml", CONFIG)
     return syncer
 
 
 @pytest.fixture
-def used(tmp_path: Path, sample: Path, earlier_state: Path) -> CommandLine:
+def used(tmp_path: Path, sample: Path, earlier: Earlier) -> CommandLine:
     """A folder where all went well before."""
-    return used_folder(tmp_path, sample, earlier_state)
+    return used_folder(tmp_path, sample, earlier)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -121,4 +132,4 @@ def answers(request: pytest.FixtureRequest) -> Iterator[Mapping[str, Future[Answ
 
 def _folder_for_a_row(request: pytest.FixtureRequest) -> CommandLine:
     folder: Path = request.getfixturevalue("tmp_path_factory").mktemp("row")
-    return used_folder(folder, request.getfixturevalue("sample"), request.getfixturevalue("earlier_state"))
+    return used_folder(folder, request.getfixturevalue("sample"), request.getfixturevalue("earlier"))

@@ -10,12 +10,11 @@ import sqlite3
 from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import closing
-from pathlib import Path
 
 import jsonschema
 import pytest
 import yaml
-from conftest import Project
+from conftest import Earlier, Project
 from rows import FINDINGS, HELP, Answer, Row
 from support import CONFIG, CommandLine, assert_one_clear_error, end_of, line_with, lines_beginning, query, runs_of
 
@@ -169,9 +168,9 @@ def test_state_set_of_an_untyped_watermark(project: Project) -> None:
 
 
 @pytest.fixture
-def lettered(project: Project, earlier_state: Path) -> Project:
+def lettered(project: Project, earlier: Earlier) -> Project:
     """The project with the state of an earlier run, which refused a row of `letters`."""
-    shutil.copy(earlier_state, project.state)
+    shutil.copy(earlier.state, project.state)
     project.syncer.write("syncer.yaml", LETTERS)
     return project
 
@@ -297,10 +296,11 @@ def test_demo(command_line: CommandLine) -> None:
 
 def test_next_steps_of_the_demo(command_line: CommandLine) -> None:
     """What the demo tells to try works: check, preview, a full run that sends nothing."""
-    command_line("demo")
+    told = command_line("demo")
     there = CommandLine(folder=command_line.folder / "syncer-demo")
-    with there.started("sandbox", "--port", "0", "--db", "warehouse.db") as sandbox:
-        there.environment["SANDBOX_URL"] = line_with("Sandbox on", sandbox.stdout).split()[2].rstrip(",")
+    (step,) = re.findall(r"^  syncer (sandbox [^&]+) &", told.out, re.MULTILINE)
+    with there.started(*step.split()) as sandbox:
+        line_with("Sandbox on", sandbox.stdout)
         assert there("check").code == 0
         assert json.loads(there("preview", "rooms", "--limit", "1").out)["collection"] == "rooms"
         runs = runs_of(there("run", "--full", "--output", "json"))

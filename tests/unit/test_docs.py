@@ -38,7 +38,9 @@ def test_every_command_has_help_with_an_example(name: str, command: click.Comman
     """`--help` says what it does and shows how."""
     assert command.help
     if not isinstance(command, click.Group):
-        assert f"syncer {name}" in (command.epilog or "") or f"syncer --log-format json {name}" in (command.epilog or "")
+        assert f"syncer {name}" in (command.epilog or "") or f"syncer --log-format json {name}" in (
+            command.epilog or ""
+        )
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -19,7 +19,9 @@ STATEMENT = 'SELECT id, CAST(name AS int) FROM "public"."rooms" WHERE city = \'L
         ("no quotes at all", "no quotes at all"),
         ('syntax for integer: "5" PIN "6" at once', 'syntax for integer: "…" at once'),
         ("Incorrect value: 'O'Brien' for column 'name'", "Incorrect value: '…'"),
-        ("unfinished: 'Zoë", "unfinished:"),
+        ("unfinished: 'Zoë", "unfinished: '…'"),
+        ("Table 'app.rooms' doesn't exist", "Table 'app.rooms' doesn't exist"),
+        ("column 'name' of 'rooms'", "column 'name' of 'rooms'"),
     ],
 )
 def test_quoted_text_is_shown_only_if_the_statement_says_it(words: str, shown: str) -> None:

