@@ -14,9 +14,10 @@ from syncer.source.statements import Reading
 #: rows and bytes of a chunk, at most and about
 MOST_ROWS = 1_000
 MOST_BYTES = 4_000_000
-#: rows of one fetch, and how many of them are weighed
+#: rows of the first fetch and of later ones, and how many of them are weighed
+_FIRST_ROWS = 20
 _AT_ONCE = 100
-_SAMPLE = 5
+_SAMPLE = 20
 #: what a value other than text and bytes costs, about
 _SMALL = 16
 
@@ -26,9 +27,10 @@ def chunks(
 ) -> Iterator[Chunk]:
     """Fetch to the end, in chunks of bounded size."""
     marks = _Marks(reading, dialect)
+    portions = _Portions(fetch)
     left = limit
     while left is None or left > 0:
-        fetched = _gathered(fetch, MOST_ROWS if left is None else min(MOST_ROWS, left))
+        fetched = portions.gather(MOST_ROWS if left is None else min(MOST_ROWS, left))
         if not fetched:
             return
         watermark = marks.reached(fetched)
@@ -37,19 +39,33 @@ def chunks(
         yield Chunk(rows=rows, watermark=watermark)
 
 
-def _gathered(fetch: Callable[[int], Sequence[Row]], most: int) -> list[Row]:
-    """Up to so many rows, fetched a few at a time until they are large enough together."""
-    gathered: list[Row] = []
-    size = 0
-    while len(gathered) < most and size < MOST_BYTES:
-        asked = min(_AT_ONCE, most - len(gathered))
-        rows = fetch(asked)
-        gathered.extend(rows)
+class _Portions:
+    """Fetches a few rows at a time, fewer when they are large, until they are enough for a chunk."""
+
+    def __init__(self, fetch: Callable[[int], Sequence[Row]]) -> None:
+        self._fetch = fetch
+        self._at_once = _FIRST_ROWS
+        self._largest = 1
+
+    def gather(self, most: int) -> list[Row]:
+        """Up to so many rows of up to `MOST_BYTES` together; none at the end."""
+        gathered: list[Row] = []
+        size = 0
+        while len(gathered) < most and size < MOST_BYTES:
+            asked = max(1, min(self._at_once, most - len(gathered), (MOST_BYTES - size) // self._largest))
+            rows = self._fetch(asked)
+            gathered.extend(rows)
+            size += self._weigh(rows)
+            if len(rows) < asked:
+                break
+        return gathered
+
+    def _weigh(self, rows: Sequence[Row]) -> int:
         step = max(1, len(rows) // _SAMPLE)
-        size += step * sum(map(_bytes, rows[::step]))
-        if len(rows) < asked:
-            break
-    return gathered
+        sizes = [_bytes(row) for row in rows[::step]]
+        self._largest = max([self._largest, *sizes])
+        self._at_once = min(_AT_ONCE, 4 * self._at_once)
+        return step * sum(sizes)
 
 
 class _Marks:

@@ -61,7 +61,7 @@ def asking(name: str, dialect: GenericDialect) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        words = _without_values(_words(dialect, error), error.statement or "")
+        words = _without_values(_words(dialect, error), f"{error.statement or ''} {_bounds(error)}")
         if error.connection_invalidated or isinstance(error, InterfaceError):
             raise SourceUnreachable(
                 f"source {name}: the connection was lost: {words}", "run it again; the checkpoint is safe"
@@ -78,6 +78,12 @@ def _words(dialect: GenericDialect, error: SQLAlchemyError) -> str:
     for form in (str(secret), quote(str(secret), safe="")) if secret else ():
         told = told.replace(form, "***")
     return told
+
+
+def _bounds(error: DBAPIError) -> str:
+    """What the person wrote: bounds of the watermark are bound values, as keys of rows are, which stay out."""
+    binds = error.params if isinstance(error.params, dict) else {}
+    return " ".join(str(value) for name, value in binds.items() if not name.startswith("key_"))
 
 
 def _without_values(words: str, statement: str) -> str:
