@@ -89,6 +89,7 @@ class ScriptedServer:
         self._at_once = 0
         self._script = script
         self._reads = reads
+        self._writers: set[asyncio.StreamWriter] = set()
 
     @property
     def endpoint(self) -> str:
@@ -99,6 +100,7 @@ class ScriptedServer:
         """One connection."""
         self.connections += 1
         self.open_connections += 1
+        self._writers.add(writer)
         try:
             with suppress(ConnectionError, asyncio.IncompleteReadError):
                 if not self._reads:
@@ -109,6 +111,13 @@ class ScriptedServer:
         finally:
             self.open_connections -= 1
             writer.close()
+
+    async def close(self) -> None:
+        """Cut every connection, and wait until the loop has let go of it."""
+        for writer in self._writers:
+            writer.transport.abort()
+            with suppress(OSError):
+                await writer.wait_closed()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         request = await self._receive(reader)
@@ -164,6 +173,7 @@ def serving(script: Script, *, reads: bool = True, tls: ssl.SSLContext | None = 
         started.set()
         await stop.wait()
         listener.close()
+        await server.close()
 
     thread = threading.Thread(target=lambda: asyncio.run(run()), name="scripted server")
     thread.start()
