@@ -203,6 +203,15 @@ def test_dead_letter_of_a_row_that_is_gone(lettered: Project) -> None:
     assert lettered.progress()["dead_letters"] == []
 
 
+def test_dead_letters_of_a_mapping_that_left_the_config(lettered: Project) -> None:
+    """Retry names the mapping instead of doing nothing; its dead letters stay, and can be discarded."""
+    lettered.syncer.write("syncer.yaml", CONFIG)
+    before = lettered.progress()
+    assert_one_clear_error(lettered.syncer("dead-letters", "retry"), 2, "letters", "no longer has")
+    assert lettered.progress() == before
+    assert lettered.syncer("dead-letters", "discard", "--mapping", "letters").out == "1 discarded.\n"
+
+
 def test_dead_letters_that_cannot_be_sent(lettered: Project) -> None:
     """A retry that the endpoint does not answer is exit code 1 and leaves the dead letter; discard forgets it."""
     lettered.change("UPDATE letters SET body = 'mended' WHERE id = 1")

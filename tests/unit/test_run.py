@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -61,6 +61,7 @@ class World:
         self.ticking = False
         #: batches after which the process is suspended for longer than its lease lives
         self.sleeps_after: int | None = None
+        self.stopping = asyncio.Event()
         self._runs = 0
         self._ticks = 0.0
 
@@ -72,6 +73,7 @@ class World:
         stop = asyncio.Event()
         if self.stop:
             stop.set()
+        self.stopping = stop
         self._runs += 1
         ports = Ports(
             source=lambda: self.source, delivery=self.delivery, store=self.store, notice=self.events.append,
@@ -572,3 +574,17 @@ def test_dead_letters_are_tried_again_with_the_current_row() -> None:
     assert world.delivery.synchronous
     assert not world.store.dead_letters("rooms")
     assert world.watermark == "3"
+
+
+def test_a_stop_does_not_hide_a_refused_write_key() -> None:
+    """A run whose write key is refused as it is told to stop has failed."""
+    world = World(rooms(50))
+
+    def refusal() -> Iterator[Scripted]:
+        world.stopping.set()
+        yield Scripted.UNAUTHORIZED
+
+    world.delivery = MemoryDelivery(refusal(), max_in_flight=1)
+    report = world.run()
+    assert report.outcome is Outcome.FAILED
+    assert "write key" in (report.error or "")
