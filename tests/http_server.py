@@ -7,7 +7,7 @@ import socket
 import ssl
 import struct
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -46,8 +46,8 @@ class Then(Enum):
 class Reply:
     """Bytes, and what happens then."""
 
-    #: written one after the other
-    parts: Sequence[bytes] = ()
+    #: written one after the other, if need be for ever
+    parts: Iterable[bytes] = ()
     then: Then = Then.KEEP
     #: seconds before the first part, and between parts
     delay: float = 0.0
@@ -85,11 +85,18 @@ class ScriptedServer:
         self.connections = 0
         self.open_connections = 0
         self.most_at_once = 0
+        #: requests whose sender had gone away before the answer was written
+        self.cut = 0
+        #: replies that were written to their end
+        self.answered = 0
         self.port = 0
         self._at_once = 0
         self._script = script
         self._reads = reads
         self._writers: set[asyncio.StreamWriter] = set()
+        self._listener: asyncio.Server | None = None
+        self._shut: socket.socket | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def endpoint(self) -> str:
@@ -112,8 +119,46 @@ class ScriptedServer:
             self.open_connections -= 1
             writer.close()
 
+    async def listen(self, tls: ssl.SSLContext | None = None) -> None:
+        """Take connections, at the same port as before."""
+        if self._shut is not None:
+            self._shut.close()
+        self._loop = asyncio.get_running_loop()
+        place = socket.create_server(("127.0.0.1", self.port))
+        if not self._reads:  # keep the kernel from reading in our stead
+            place.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self._listener = await asyncio.start_server(self.serve, sock=place, ssl=tls)
+        self.port = place.getsockname()[1]
+
+    def listen_again(self) -> None:
+        """As `listen`, from another thread, after `shut`."""
+        assert self._loop is not None
+        asyncio.run_coroutine_threadsafe(self.listen(), self._loop).result()
+
+    def shut_now(self) -> None:
+        """As `shut`, from another thread."""
+
+        async def shut() -> None:
+            self.shut()
+
+        assert self._loop is not None
+        asyncio.run_coroutine_threadsafe(shut(), self._loop).result()
+
+    def shut(self) -> None:
+        """Refuse new connections, and keep the port and the connections there are. Call it in a script."""
+        assert self._listener is not None
+        self._listener.close()
+        # bound, but not listening: the port stays ours
+        self._shut = socket.socket()
+        self._shut.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._shut.bind(("127.0.0.1", self.port))
+
     async def close(self) -> None:
-        """Cut every connection, and wait until the loop has let go of it."""
+        """Listen no more. Cut every connection, and wait until the loop has let go of it."""
+        if self._listener is not None:
+            self._listener.close()
+        if self._shut is not None:
+            self._shut.close()
         for writer in self._writers:
             writer.transport.abort()
             with suppress(OSError):
@@ -126,10 +171,12 @@ class ScriptedServer:
         try:
             reply = self._script(request)
             await asyncio.sleep(reply.delay)
+            self.cut += reader.at_eof() or reader.exception() is not None
             for part in reply.parts:
                 writer.write(part)
                 await writer.drain()
                 await asyncio.sleep(reply.pause)
+            self.answered += 1
         finally:
             self._at_once -= 1
         return await _go_on(reply.then, reader, writer)
@@ -165,14 +212,9 @@ def serving(script: Script, *, reads: bool = True, tls: ssl.SSLContext | None = 
         # a cancelled connection is how every test with a silent server ends
         loop.set_exception_handler(lambda _loop, _context: None)
         stopping.append(lambda: loop.call_soon_threadsafe(stop.set))
-        place = socket.create_server(("127.0.0.1", 0))
-        if not reads:  # keep the kernel from reading in our stead
-            place.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        listener = await asyncio.start_server(server.serve, sock=place, ssl=tls)
-        server.port = listener.sockets[0].getsockname()[1]
+        await server.listen(tls)
         started.set()
         await stop.wait()
-        listener.close()
         await server.close()
 
     thread = threading.Thread(target=lambda: asyncio.run(run()), name="scripted server")

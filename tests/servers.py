@@ -53,37 +53,48 @@ class Server:
             self.process.wait()
 
 
-def start_postgres(folder: Path) -> Server:
-    """Start PostgreSQL, without fsync, with the superuser `postgres` trusted on 127.0.0.1."""
-    programs = _postgres_programs()
-    user = _unprivileged_user()
+def start_postgres(folder: Path, *more: str) -> Server:
+    """Start PostgreSQL, without fsync, with the superuser `postgres` trusted on 127.0.0.1; `more` settings."""
+    programs, user = _postgres_programs(), _unprivileged_user()
     if user is not None:
         shutil.chown(folder, user)
-    cluster = folder / "cluster"
-    _run([programs / "initdb", "-D", cluster, "-U", "postgres", "-E", "UTF8", "--no-locale",
+    _run([programs / "initdb", "-D", folder / "cluster", "-U", "postgres", "-E", "UTF8", "--no-locale",
           "--auth=trust", "--no-sync"], folder, user)  # fmt: skip
+    return _serve_postgres(folder, more)
 
+
+def start_postgres_standby(folder: Path, primary: Server, *more: str) -> Server:
+    """Start a streaming standby of a PostgreSQL server."""
+    programs, user = _postgres_programs(), _unprivileged_user()
+    if user is not None:
+        shutil.chown(folder, user)
+    _run([programs / "pg_basebackup", "-D", folder / "cluster", "-d", _postgres_dsn(primary.port, "postgres"),
+          "--checkpoint=fast", "--write-recovery-conf", "--no-sync"], folder, user)  # fmt: skip
+    return _serve_postgres(folder, more)
+
+
+def _serve_postgres(folder: Path, more: Sequence[str]) -> Server:
     def command(port: int) -> Sequence[str | Path]:
         settings = (
             "listen_addresses=127.0.0.1", f"port={port}", "unix_socket_directories=", "fsync=off",
             "synchronous_commit=off", "full_page_writes=off", "shared_buffers=32MB", "max_connections=60",
-            "max_prepared_transactions=4", "timezone=Asia/Kolkata", "autovacuum=off",
+            "max_prepared_transactions=4", "timezone=Asia/Kolkata", "autovacuum=off", *more,
         )  # fmt: skip
         return [
-            programs / "postgres",
+            _postgres_programs() / "postgres",
             "-D",
-            cluster,
+            folder / "cluster",
             *(part for setting in settings for part in ("-c", setting)),
         ]
 
     def answers(port: int) -> None:
         psycopg.connect(_postgres_dsn(port, "postgres")).close()
 
-    return _start(command, answers, folder, user, signal.SIGINT)
+    return _start(command, answers, folder, _unprivileged_user(), signal.SIGINT)
 
 
-def start_mariadb(folder: Path) -> Server:
-    """Start MariaDB with a root user without a password on 127.0.0.1."""
+def start_mariadb(folder: Path, *more: str) -> Server:
+    """Start MariaDB with a root user without a password on 127.0.0.1; `more` options."""
     server, installer = _program("mariadbd"), _program("mariadb-install-db")
     if server is None or installer is None:
         raise NoServer("MariaDB is not installed: `apt-get install mariadb-server` provides mariadbd")
@@ -99,7 +110,7 @@ def start_mariadb(folder: Path) -> Server:
             "--bind-address=127.0.0.1", "--skip-name-resolve", "--character-set-server=utf8mb4",
             "--default-time-zone=+05:30", "--innodb-buffer-pool-size=32M", "--innodb-log-file-size=16M",
             "--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0", "--key-buffer-size=1M",
-            "--performance-schema=0", "--max-connections=60",
+            "--performance-schema=0", "--max-connections=60", *more,
         ]  # fmt: skip
 
     def answers(port: int) -> None:

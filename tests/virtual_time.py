@@ -1,10 +1,11 @@
-"""An event loop whose time jumps to the next timer instead of passing. For tests without real I/O."""
+"""Time that does not pass: a loop that jumps, for tests without real I/O; sleep that takes none, for the others."""
 
 from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -47,3 +48,35 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 def clock() -> float:
     """Virtual seconds of the running loop."""
     return asyncio.get_running_loop().time()
+
+
+class Hurry:
+    """Time that passes only when somebody sleeps, and then at once."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+        self._sleeps = 0
+        self._dues: dict[int, Callable[[], object]] = {}
+
+    def at_sleep(self, number: int, due: Callable[[], object]) -> None:
+        """Do something when the n-th sleep from now begins; the next is the first."""
+        self._dues[self._sleeps + number] = due
+
+    def clock(self) -> float:
+        """Seconds."""
+        return self.seconds
+
+    def now(self) -> datetime:
+        """The same as a wall clock."""
+        return datetime(2026, 3, 1, tzinfo=UTC) + timedelta(seconds=self.seconds)
+
+    def sleep(self, seconds: float) -> Coroutine[Any, Any, None]:
+        """Let them pass, counted from the call: who sleeps together wakes together."""
+        return self._until(self.seconds + seconds)
+
+    async def _until(self, wake: float) -> None:
+        self._sleeps += 1
+        if (due := self._dues.pop(self._sleeps, None)) is not None:
+            due()
+        await asyncio.sleep(0)
+        self.seconds = max(self.seconds, wake)

@@ -38,7 +38,10 @@ def state() -> None:
 @click.argument("mapping", required=False)
 @click.pass_obj
 def show(options: Globals, mapping: str | None) -> None:
-    """The saved checkpoints: watermark, its kind, and when it was saved."""
+    """The saved checkpoints: watermark, its kind, where the next run begins, and when it was saved.
+
+    A run that was cut short leaves the place where the next one goes on.
+    """
     config = options.load()
     if mapping is not None:
         _mapping(config, mapping)
@@ -53,11 +56,12 @@ def show(options: Globals, mapping: str | None) -> None:
     rows = [
         [
             each.mapping, each.watermark.text if each.watermark else None,
-            each.watermark.kind if each.watermark else None, moment(each.updated_at), each.digest[:12],
+            each.watermark.kind if each.watermark else None, "in the middle" if each.position else "at the beginning",
+            moment(each.updated_at), each.digest[:12],
         ]
         for each in found
     ]  # fmt: skip
-    click.echo(render(["mapping", "watermark", "kind", "saved", "digest"], rows))
+    click.echo(render(["mapping", "watermark", "kind", "next run begins", "saved", "digest"], rows))
 
 
 @state.command(

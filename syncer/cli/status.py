@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
@@ -22,23 +23,29 @@ from syncer.state.base import Store
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
 def status(options: Globals, output: str) -> None:
-    """Per mapping: last run, outcome, watermark, lag since the last success, next run, dead letters."""
+    """Per mapping: last run, outcome, watermark, lag since the last success, next run, dead letters, rows in doubt.
+
+    `bound` is the age of what the last run knew to be committed for certain: an open transaction of the database
+    holds it back, and the saved watermark with it.
+    """
     config = options.load()
     store = open_store(config.state_url, read_only=True)
     try:
         now = datetime.now(UTC)
-        letters = store.dead_letter_counts()
-        lines = [_line(mapping, store, letters.get(mapping.name, 0), now) for mapping in config.mappings.values()]
+        counts = store.dead_letter_counts(), store.doubt_counts()
+        lines = [_line(mapping, store, counts, now) for mapping in config.mappings.values()]
     finally:
         store.close()
     if output == "json":
         click.echo(json.dumps({"mappings": [asdict(line) for line in lines]}, default=datetime.isoformat, indent=2))
         return
-    headers = ["mapping", "last run", "outcome", "watermark", "lag", "next run", "dead letters"]
+    headers = ["mapping", "last run", "outcome", "watermark", "bound", "lag", "next run", "dead letters", "in doubt"]
     rows = [
         [
             line.mapping, moment(line.last_run), line.outcome, line.watermark,
+            length(now - line.bound) if line.bound else None,
             length(now - line.last_success) if line.last_success else None, moment(line.next_run), line.dead_letters,
+            line.in_doubt,
         ]
         for line in lines
     ]  # fmt: skip
@@ -65,9 +72,16 @@ class _Line:
     last_success: datetime | None
     next_run: datetime | None
     dead_letters: int
+    #: rows of which it is not known which version the API holds
+    in_doubt: int
+    #: what was committed before it was seen by the last run that looked
+    bound: datetime | None
 
 
-def _line(mapping: CollectionMapping, store: Store, letters: int, now: datetime) -> _Line:
+def _line(
+    mapping: CollectionMapping, store: Store, counts: tuple[Mapping[str, int], Mapping[str, int]], now: datetime
+) -> _Line:
+    letters, doubts = counts
     latest = store.runs(mapping.name, 50)
     checkpoint = store.checkpoint(mapping.name)
     good = [run for run in latest if run.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL) and run.trigger in _READING]
@@ -81,7 +95,9 @@ def _line(mapping: CollectionMapping, store: Store, letters: int, now: datetime)
         watermark=checkpoint.watermark.text if checkpoint and checkpoint.watermark else None,
         last_success=good[0].started_at if good else None,
         next_run=_next_run(mapping, store, now),
-        dead_letters=letters,
+        dead_letters=letters.get(mapping.name, 0),
+        in_doubt=doubts.get(mapping.name, 0),
+        bound=next((run.bound for run in latest if run.bound is not None), None),
     )
 
 

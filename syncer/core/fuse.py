@@ -11,8 +11,8 @@ _SAMPLE = 1_000
 
 
 def judgeable(rejected: int, fine: int) -> bool:
-    """Whether enough rows are decided to judge before the end: a few bad rows at the front say nothing."""
-    return rejected + fine >= _SAMPLE
+    """Whether it can be judged before the end: a few bad rows at the front say nothing yet."""
+    return rejected == 0 or rejected + fine >= _SAMPLE
 
 
 def blown(rejected: int, fine: int) -> bool:

@@ -7,24 +7,26 @@ A batch:    waiting --take--> open --settle--> settled        every object accep
                |                |
                +----abandon-----+----fail----> held           the watermark stays before its first row
 
-The safe watermark is that of the last chunk before the first row that is not settled: the contiguous prefix.
-Because the next run reads from `>=` that watermark, rows that tie with it are read again, never lost.
+The safe mark is that of the last chunk before the first row that is not settled: the contiguous prefix.
+Because the next run reads from `>=` its watermark, rows that tie with it are read again, never lost.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
 
-from syncer.core.model import Batch, Watermark
+from syncer.core.model import Batch, Mark
 
 
 class Ledger:
-    """Queue, open and settle batches; ask for the safe watermark. No id is ever in two open batches."""
+    """Queue, open and settle batches; ask for the safe mark. No id is ever in two open batches."""
 
     def __init__(self) -> None:
         self._read = 0
-        self._chunks: deque[tuple[int, Watermark | None]] = deque()
-        self._safe: Watermark | None = None
+        #: rows before this one stand in batches, or need nothing
+        self._decided = 0
+        self._chunks: deque[tuple[int, Mark]] = deque()
+        self._safe = Mark()
         self._waiting: deque[Batch] = deque()
         self._open: dict[int, Batch] = {}
         #: ids of waiting and open batches, and of the open ones alone
@@ -41,12 +43,21 @@ class Ledger:
         """How many batches wait to be sent."""
         return len(self._waiting)
 
-    def chunk_read(self, rows: int, watermark: Watermark | None) -> int:
-        """Note a chunk of so many rows, the last of them at this watermark. Returns its first row."""
+    @property
+    def read(self) -> int:
+        """How many rows were read."""
+        return self._read
+
+    def chunk_read(self, rows: int, mark: Mark) -> int:
+        """Note a chunk of so many rows, of which nothing is decided yet, and where it ends. Returns its first row."""
         first = self._read
         self._read += rows
-        self._chunks.append((self._read, watermark))
+        self._chunks.append((self._read, mark))
         return first
+
+    def decided(self, row: int | None = None) -> None:
+        """All rows before this one (None: all that were read) stand in batches, or need nothing."""
+        self._decided = self._read if row is None else row
 
     def queue(self, batch: Batch) -> None:
         """A batch that is to be sent after those that wait already."""
@@ -77,18 +88,17 @@ class Ledger:
 
     def fail(self, batch: Batch) -> None:
         """The batch will not be settled in this run."""
-        self.hold(batch.first_row)
+        self._hold(batch.first_row)
         self.settle(batch)
 
     def abandon(self) -> None:
         """Nothing that waits will be sent in this run."""
         while self._waiting:
             batch = self._waiting.popleft()
-            self.hold(batch.first_row)
+            self._hold(batch.first_row)
             self._forget(batch)
 
-    def hold(self, row: int) -> None:
-        """This row will not be settled in this run: the watermark stays before it for good."""
+    def _hold(self, row: int) -> None:
         self._held = row if self._held is None else min(self._held, row)
 
     def _forget(self, batch: Batch) -> None:
@@ -97,17 +107,20 @@ class Ledger:
             if not self._pending[each.id]:
                 del self._pending[each.id]
 
-    def safe(self, unbatched: int | None = None) -> Watermark | None:
-        """The watermark that may be saved now. None: nothing yet.
-
-        Args:
-            unbatched: first row of the objects that are in no batch yet, if there are any.
-        """
+    @property
+    def settled(self) -> int:
+        """So many rows from the first on are settled."""
         unsettled = [batch.first_row for batch in self._open.values()]
         unsettled += [batch.first_row for batch in list(self._waiting)[:1]]
-        unsettled += [row for row in (self._held, unbatched) if row is not None]
-        limit = min(unsettled, default=self._read)
-        while self._chunks and self._chunks[0][0] <= limit:
-            _, watermark = self._chunks.popleft()
-            self._safe = watermark or self._safe
+        unsettled += [self._held] if self._held is not None else []
+        return min([self._decided, *unsettled])
+
+    @property
+    def safe(self) -> Mark:
+        """How far everything is settled: what may be saved now."""
+        while self._chunks and self._chunks[0][0] <= self.settled:
+            _, mark = self._chunks.popleft()
+            self._safe = Mark(
+                watermark=mark.watermark or self._safe.watermark, position=mark.position or self._safe.position
+            )
         return self._safe

@@ -83,6 +83,24 @@ class Watermark:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """A place in the order in which a query is read: by watermark, where there is one, then by key."""
+
+    #: None: no watermark, or a row where it is NULL
+    watermark: Watermark | None
+    #: as `core.watermark.encode_key` wrote it
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """How far a run has come."""
+
+    watermark: Watermark | None = None
+    position: Position | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WatermarkRule:
     """The `watermark` key of a mapping."""
 
@@ -191,7 +209,7 @@ class Receipt:
     rejections: tuple[Rejection, ...] = ()
     #: objects whose request failed for good or was given up
     unsettled: tuple[SegmentObject, ...] = ()
-    #: ids of the unsettled objects that may have landed all the same
+    #: ids, accepted or unsettled, of which an earlier request may have landed or may land yet
     in_doubt: frozenset[str] = frozenset()
     #: why there are unsettled objects
     failure: Exception | None = None
@@ -211,6 +229,21 @@ class Checkpoint:
     #: None: a mapping without watermark, or nothing read yet
     watermark: Watermark | None
     updated_at: datetime
+    #: where a run that was cut short goes on; None: at the beginning
+    position: Position | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubt:
+    """Rows of which nobody knows for certain which version the API holds, or will come to hold."""
+
+    run_id: str
+    #: counts the doubts of the run
+    part: int
+    #: when their last request was known to be over; None: on their way, noted before the first request went out
+    since: datetime | None
+    #: as `core.watermark.encode_key` wrote them
+    keys: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,6 +289,8 @@ class RunReport:
     finished_at: datetime | None = None
     counts: Counts = Counts()
     watermark: Watermark | None = None
+    #: by the source's clock: what was committed before it was seen; the watermark stays behind it
+    bound: datetime | None = None
     error: str | None = None
     hint: str | None = None
     #: the exit code its error asks for; 0 without one

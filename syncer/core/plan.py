@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from syncer.core.model import Checkpoint, CollectionMapping, Mode, Watermark, WatermarkRule
+from syncer.core.model import Checkpoint, CollectionMapping, Mode, Position, Watermark, WatermarkRule
 from syncer.errors import CheckpointMismatch, UsageError
 
 
@@ -31,7 +31,7 @@ class RunOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPlan:
-    """The read of one run. Rows come ordered by watermark, then key, where there is a watermark."""
+    """The read of one run. Rows come ordered by watermark, where there is one, then by key."""
 
     mapping: CollectionMapping
     #: names of the key columns as the result has them
@@ -45,6 +45,11 @@ class RunPlan:
     limit: int | None = None
     #: read these rows and no others
     keys: tuple[str, ...] | None = None
+    #: read from here on, and up to here; both included
+    after: Position | None = None
+    until: Position | None = None
+    #: the bound of an earlier snapshot of the same run, which holds for later ones too
+    ceiling: Watermark | None = None
     #: whether the progress may be saved before the run is complete
     advances: bool = True
     #: whether the end of the run is saved at all (ranges and dry runs save nothing)
@@ -54,6 +59,16 @@ class RunPlan:
     def whole(self) -> bool:
         """Whether every row of the query's result is read."""
         return self.mode is Mode.FULL and self.limit is None and self.start is None and self.end is None
+
+    @property
+    def legs(self) -> tuple[RunPlan, ...]:
+        """What is read one after the other. A run that goes on where another was cut short reads a circle:
+
+        from there to the end, then from the beginning to there, so that it too has seen every row when it is complete.
+        """
+        if self.after is None:
+            return (self,)
+        return (self, replace(self, after=None, until=self.after))
 
     @property
     def rule(self) -> WatermarkRule | None:
@@ -90,6 +105,8 @@ def plan_run(
     4. A checkpoint of the same query: from its watermark on.
     5. A checkpoint of another query, database or destination: refused, the person decides.
 
+    In 3 and 4 a run begins where the one before it was cut short; see `RunPlan.legs`.
+
     Raises:
         CheckpointMismatch: case 5.
         UsageError: a range without a watermark to apply it to.
@@ -112,13 +129,14 @@ def plan_run(
             limit=options.limit, advances=False, saves=False,
         )  # fmt: skip
     known = checkpoint is not None and checkpoint.digest == digest
+    after = checkpoint.position if known and checkpoint is not None and saves else None
     full = options.mode is Mode.FULL or rule is None or checkpoint is None or checkpoint.watermark is None
     if full:
         lowers = known and checkpoint is not None and checkpoint.watermark is not None
         return RunPlan(
             mapping=mapping, primary_key=primary_key, mode=Mode.FULL, limit=options.limit,
-            start=rule.initial if rule and options.mode is not Mode.FULL else None,
-            advances=not lowers, saves=saves and not (lowers and options.limit is not None),
+            start=rule.initial if rule and options.mode is not Mode.FULL else None, after=after,
+            advances=not lowers, saves=saves,
         )  # fmt: skip
     if not known:
         raise CheckpointMismatch(
@@ -129,5 +147,5 @@ def plan_run(
     assert checkpoint is not None
     return RunPlan(
         mapping=mapping, primary_key=primary_key, mode=Mode.INCREMENTAL, watermark=checkpoint.watermark,
-        limit=options.limit, saves=saves,
+        limit=options.limit, after=after, saves=saves,
     )  # fmt: skip

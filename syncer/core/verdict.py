@@ -22,6 +22,8 @@ _WRONG_KEY = frozenset({401, 403})
 #: 407, 421 and 426 come from whatever stands before the API and are not about the objects either
 _WRONG_PLACE = frozenset({*range(300, 400), 404, 405, 407, 410, 415, 421, 426, 501, 505})
 _PASSING = frozenset({408, 409, 425, *range(500, 600)})
+#: a gateway gave up, and what is behind it may go on. From 512 on no status is registered: gateways made them up.
+_GAVE_UP = frozenset({408, 502, 504, *range(512, 600)})
 
 
 class Action(StrEnum):
@@ -80,6 +82,8 @@ class Verdict:
     reason: str
     #: the objects may have landed although nobody said so
     in_doubt: bool = False
+    #: and the request may be going on: they may land yet, even after a later request was accepted
+    late: bool = False
     #: seconds the server asks us to wait; None: it did not say
     wait: float | None = None
     #: a success that something else than the API reported: a proxy, a login page
@@ -103,6 +107,7 @@ def judge(
     if isinstance(answer, NoAnswer):
         return _without_answer(answer, secrets)
     action, in_doubt, note = _classify(answer)
+    gave_up = bool(note) or answer.status in _GAVE_UP
     if action is Action.ACCEPT:
         return Verdict(action=action, reason=f"HTTP {answer.status}", status=answer.status)
     obeyed = action in (Action.RETRY, Action.PAUSE) and not note
@@ -112,6 +117,7 @@ def judge(
         action=Action.PAUSE if wait is not None else action,
         reason=shortened(f"HTTP {answer.status}{note}" + (f": {without_values(said, sent)}" if said else "")),
         in_doubt=in_doubt,
+        late=in_doubt and gave_up,
         wait=wait,
         foreign=bool(note),
         status=answer.status,
@@ -127,7 +133,8 @@ def _classify(answer: Answer) -> tuple[Action, bool, str]:
     # 4. 401, 403: the write key.
     # 5. 3xx and what says "not here" or "not this way": the endpoint.
     # 6. 429: not taken, come back later.
-    # 7. 408, 409, 425, 5xx: broken on the way, perhaps after it was taken.
+    # 7. 408, 409, 425, 5xx: broken on the way, perhaps after it was taken. Over for who says
+    #    500, 503, 409 or 425 himself; not for what is behind a gateway that gave up.
     # 8. Any other 4xx, foremost 400, 413, 422: a rejection.
     # 9. What is no HTTP status for an answer: not the API.
     status = answer.status
@@ -147,11 +154,11 @@ def _classify(answer: Answer) -> tuple[Action, bool, str]:
 
 
 def _classify_success(body: bytes) -> tuple[Action, bool, str]:
-    if not body.strip():
-        return Action.ACCEPT, False, ""
     foreign = (Action.RETRY, True, ", not the API")
     if len(body) > LARGEST_ANSWER:
         return foreign
+    if not body.strip():
+        return Action.ACCEPT, False, ""
     try:
         said = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -172,7 +179,8 @@ def _without_answer(answer: NoAnswer, secrets: Sequence[str]) -> Verdict:
     reason = shortened(excerpt(answer.detail.encode(errors="replace"), secrets)) or answer.fault.value
     if answer.fault is Fault.UNTRUSTED:
         return Verdict(action=Action.MISCONFIGURED, reason=reason)
-    return Verdict(action=Action.RETRY, reason=reason, in_doubt=answer.fault is Fault.IN_DOUBT)
+    sent = answer.fault is Fault.IN_DOUBT
+    return Verdict(action=Action.RETRY, reason=reason, in_doubt=sent, late=sent)
 
 
 def _retry_after(headers: Mapping[str, str], now: datetime) -> float | None:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from syncer.core.model import Batch, Limits, Receipt
+from syncer.errors import SyncerError
+
+
+def permitted() -> SyncerError | None:
+    """Nothing speaks against sending."""
+    return None
 
 
 class Delivery(Protocol):
@@ -29,9 +36,12 @@ class Delivery(Protocol):
     def max_in_flight(self) -> int:
         """How many batches are worth sending at once."""
 
-    async def send(self, batch: Batch, *, synchronous: bool = False) -> Receipt:
+    async def send(
+        self, batch: Batch, *, synchronous: bool = False, forbidden: Callable[[], SyncerError | None] = permitted
+    ) -> Receipt:
         """Deliver one batch, with retries and splitting; returns when every object's fate is known or given up.
 
+        `forbidden` is asked right before every attempt; an error of it ends the sending of this batch.
         Never raises for what the network or the API does: the receipt says it, with `failure` set to a
         `DeliveryError` when objects stay unsettled. Sending a batch again is harmless: the API merges by id.
         """

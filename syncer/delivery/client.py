@@ -17,7 +17,10 @@ from urllib.parse import urlsplit
 import aiohttp
 import httpx
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.client_reqrep import ConnectionKey
+from aiohttp.connector import Connection
 from aiohttp.http import StreamWriter
+from aiohttp.tracing import Trace
 
 from syncer.core.verdict import LARGEST_ANSWER, Answer, Fault, NoAnswer
 
@@ -114,7 +117,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         # a session can only be made inside the event loop
         timeouts = self._timeouts
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._connections, ssl=True if self._tls is None else self._tls),
+            connector=_Connector(limit=self._connections, ssl=True if self._tls is None else self._tls),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(
                 total=timeouts.attempt, connect=timeouts.connect, sock_connect=timeouts.connect, sock_read=timeouts.read
@@ -128,6 +131,20 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Never uses a kept connection on which something arrived that nobody had asked for.
+
+    aiohttp itself would take it for the answer to the next request: a rejected object would count as accepted.
+    """
+
+    async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
+        while (kept := await super()._get(key, traces)) is not None:
+            if kept.protocol is not None and not kept.protocol.should_close:
+                return kept
+            kept.close()
+        return None
 
 
 class _TimedBody(aiohttp.BytesPayload):

@@ -10,8 +10,9 @@ import orjson
 
 from syncer.core.model import Batch, Limits, Receipt, SegmentObject
 from syncer.core.verdict import Action, Verdict
+from syncer.delivery.base import permitted
 from syncer.delivery.tally import Tally
-from syncer.errors import DeliveryError, EndpointUnreachable, Stopped, Unauthorized
+from syncer.errors import DeliveryError, EndpointUnreachable, Stopped, SyncerError, Unauthorized
 
 
 class Scripted(StrEnum):
@@ -24,6 +25,8 @@ class Scripted(StrEnum):
     FAIL = "fail"
     #: everything landed, but nobody said so
     DOUBT = "doubt"
+    #: accepted, after a first attempt that had no answer and may land later
+    LATE = "late"
     #: the write key is refused, from now on
     UNAUTHORIZED = "unauthorized"
 
@@ -76,17 +79,20 @@ class MemoryDelivery:
         """How many batches are worth sending at once."""
         return self._max_in_flight
 
-    async def send(self, batch: Batch, *, synchronous: bool = False) -> Receipt:
+    async def send(
+        self, batch: Batch, *, synchronous: bool = False, forbidden: Callable[[], SyncerError | None] = permitted
+    ) -> Receipt:
         """Keep one batch, or do what the script says."""
         await asyncio.sleep(0)
         tally = Tally()
-        if self._failure is not None:
-            tally.give_up(batch.objects, self._failure)
+        failure = self._failure or forbidden()
+        if failure is not None:
+            tally.give_up(batch.objects, failure)
             return tally.receipt()
         self.batches.append(batch)
         if synchronous:
             self.synchronous.append(batch.number)
-        tally.requested(size=sum(len(each.properties) for each in batch.objects), again=False)
+        tally.requested(size=_size(batch), again=False)
         self._play(next(self._script, Scripted.ACCEPT), batch, tally)
         return tally.receipt()
 
@@ -98,8 +104,12 @@ class MemoryDelivery:
                 tally.give_up(batch.objects, EndpointUnreachable("no connection to memory"))
             case Scripted.DOUBT:
                 self._merge(batch.collection, batch.objects)
-                tally.doubt(batch.objects)
+                tally.doubt(batch.objects, late=True)
                 tally.give_up(batch.objects, EndpointUnreachable("no answer from memory"))
+            case Scripted.LATE:
+                tally.doubt(batch.objects, late=True)
+                tally.requested(size=_size(batch), again=True)
+                self._take(batch, tally, refused=False)
             case Scripted.UNAUTHORIZED:
                 self._failure = self._failure or Unauthorized("memory refuses the write key")
                 tally.give_up(batch.objects, self._failure)
@@ -122,3 +132,7 @@ class MemoryDelivery:
 
     async def close(self) -> None:
         """Nothing to let go of."""
+
+
+def _size(batch: Batch) -> int:
+    return sum(len(each.properties) for each in batch.objects)

@@ -19,10 +19,18 @@ from syncer.core.events import DeliveryPaused, Event, RequestRetried
 from syncer.core.fingerprint import destination_of
 from syncer.core.model import Batch, Limits, Receipt, SegmentObject
 from syncer.core.verdict import Action, Fault, NoAnswer, Verdict, judge
+from syncer.delivery.base import permitted
 from syncer.delivery.client import HttpClient, place_of
 from syncer.delivery.pacing import Pace, Patience, Rest
 from syncer.delivery.tally import Tally
-from syncer.errors import DeliveryError, EndpointMisconfigured, EndpointUnreachable, Stopped, Unauthorized
+from syncer.errors import (
+    DeliveryError,
+    EndpointMisconfigured,
+    EndpointUnreachable,
+    Stopped,
+    SyncerError,
+    Unauthorized,
+)
 
 #: answers in a row that are a success of something else than the API
 _FOREIGN_IN_A_ROW = 3
@@ -117,11 +125,13 @@ class ObjectsApi:
         """How many batches are worth sending at once."""
         return self._max_in_flight
 
-    async def send(self, batch: Batch, *, synchronous: bool = False) -> Receipt:
+    async def send(
+        self, batch: Batch, *, synchronous: bool = False, forbidden: Callable[[], SyncerError | None] = permitted
+    ) -> Receipt:
         """Deliver one batch; see `Delivery.send`."""
         ordered = self._mode == "always" or (self._mode == "auto" and synchronous)
         headers = {**self._headers, "Synchronous": "true"} if ordered else self._headers
-        tally = Tally()
+        tally = Tally(forbidden)
         await self._deliver(batch.collection, batch.objects, headers, tally)
         return tally.receipt()
 
@@ -138,7 +148,7 @@ class ObjectsApi:
     ) -> None:
         """Send, and halve what is refused until the guilty stand alone: at most 2n - 1 requests for n objects."""
         outcome = tally.failure or await self._settle(collection, objects, headers, tally)
-        if isinstance(outcome, DeliveryError):
+        if isinstance(outcome, SyncerError):
             tally.give_up(objects, outcome)
         elif outcome.action is Action.ACCEPT:
             tally.accept(objects)
@@ -151,13 +161,13 @@ class ObjectsApi:
 
     async def _settle(
         self, collection: str, objects: Sequence[SegmentObject], headers: Mapping[str, str], tally: Tally
-    ) -> Verdict | DeliveryError:
+    ) -> Verdict | SyncerError:
         """Send until it is accepted or refused, or until it is of no use any more."""
         body = encoded(collection, objects)
         tries = _Tries()
         while True:
             verdict = await self._attempt(body, objects, headers, tries, tally)
-            if isinstance(verdict, DeliveryError) or verdict.action in (Action.ACCEPT, Action.SPLIT):
+            if isinstance(verdict, SyncerError) or verdict.action in (Action.ACCEPT, Action.SPLIT):
                 return verdict
             if failure := self._hopeless(verdict, tries):
                 return failure
@@ -165,10 +175,10 @@ class ObjectsApi:
 
     async def _attempt(
         self, body: bytes, objects: Sequence[SegmentObject], headers: Mapping[str, str], tries: _Tries, tally: Tally
-    ) -> Verdict | DeliveryError:
+    ) -> Verdict | SyncerError:
         async with self._pace.turn():
-            if self._failure is not None:
-                return self._failure
+            if (failure := self._failure or tally.forbidden()) is not None:
+                return failure
             again = tries.first is not None
             if tries.first is None:
                 tries.first = self._world.clock()
@@ -179,7 +189,7 @@ class ObjectsApi:
         self._learn(verdict, heard=not unsent)
         tries.foreign = tries.foreign + 1 if verdict.foreign else 0
         if verdict.in_doubt:
-            tally.doubt(objects)
+            tally.doubt(objects, late=verdict.late)
         return verdict
 
     def _learn(self, verdict: Verdict, *, heard: bool) -> None:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from syncer.core.model import Receipt, Rejection, SegmentObject
 from syncer.core.verdict import Verdict
-from syncer.errors import DeliveryError
+from syncer.delivery.base import permitted
+from syncer.errors import SyncerError
 
 
 class Tally:
-    """Gathers one receipt."""
+    """Gathers one receipt, until sending is `forbidden`."""
 
-    def __init__(self) -> None:
-        self.failure: DeliveryError | None = None
+    def __init__(self, forbidden: Callable[[], SyncerError | None] = permitted) -> None:
+        self.forbidden = forbidden
+        self.failure: SyncerError | None = None
         self._accepted: list[SegmentObject] = []
         self._rejections: list[Rejection] = []
         self._unsettled: list[SegmentObject] = []
         self._doubted: set[str] = set()
+        self._late: set[str] = set()
         self._requests = self._retried = self._bytes = 0
 
     def requested(self, *, size: int, again: bool) -> None:
@@ -26,9 +29,12 @@ class Tally:
         self._retried += again
         self._bytes += size
 
-    def doubt(self, objects: Sequence[SegmentObject]) -> None:
-        """They may have landed, whatever becomes of them."""
-        self._doubted.update(each.id for each in objects)
+    def doubt(self, objects: Sequence[SegmentObject], *, late: bool) -> None:
+        """They may have landed. With `late` they may land yet, even after a later request was accepted."""
+        ids = {each.id for each in objects}
+        self._doubted |= ids
+        if late:
+            self._late |= ids
 
     def accept(self, objects: Sequence[SegmentObject]) -> None:
         """The API took them."""
@@ -46,7 +52,7 @@ class Tally:
             )
         )  # fmt: skip
 
-    def give_up(self, objects: Sequence[SegmentObject], failure: DeliveryError) -> None:
+    def give_up(self, objects: Sequence[SegmentObject], failure: SyncerError) -> None:
         """They stay unsettled."""
         self.failure = self.failure or failure
         self._unsettled.extend(objects)
@@ -55,6 +61,14 @@ class Tally:
         """The receipt of the whole batch."""
         return Receipt(
             accepted=tuple(self._accepted), rejections=tuple(self._rejections), unsettled=tuple(self._unsettled),
-            in_doubt=frozenset(self._doubted.intersection(each.id for each in self._unsettled)), failure=self.failure,
+            in_doubt=self._in_doubt(), failure=self.failure,
             requests=self._requests, retried=self._retried, bytes=self._bytes,
         )  # fmt: skip
+
+    def _in_doubt(self) -> frozenset[str]:
+        """Of the unsettled objects all that may have landed, of the accepted ones those that may land once more.
+
+        Of the rejected ones none: the request that went on holds the same object, and the API refuses it there too.
+        """
+        unsettled = self._doubted.intersection(each.id for each in self._unsettled)
+        return frozenset(unsettled.union(self._late.intersection(each.id for each in self._accepted)))

@@ -74,6 +74,7 @@ def examine(mapping: CollectionMapping, source: Source, timezone: str) -> Examin
         findings = [
             *_key_findings(mapping, described, source.key_faults(mapping, described)),
             *_watermark_findings(mapping, described),
+            *_bound_findings(mapping, described, source),
             *_name_findings(properties),
             *_value_findings(mapping, described, source, timezone),
         ]
@@ -141,6 +142,23 @@ def _watermark_findings(mapping: CollectionMapping, described: Described) -> lis
         message = "no full run is scheduled: rows that never change are not refreshed, and Segment forgets them in time"
         found.append(Finding(level=Level.WARNING, message=message, hint="add a schedule with `mode: full`"))
     return found
+
+
+def _bound_findings(mapping: CollectionMapping, described: Described, source: Source) -> list[Finding]:
+    """Whether the watermark can wait for transactions that are open."""
+    column = next((each for each in described.columns if each.name == described.watermark), None)
+    if mapping.watermark is None or column is None or column.kind in {Kind.INTEGER, Kind.DECIMAL}:
+        return []
+    place, horizon = f"watermark {mapping.watermark.column}", source.horizon()
+    hidden = "this database does not tell which transactions are open" if horizon is None else horizon.uncertain
+    if hidden is not None:
+        message = f"{place}: {hidden}; only the lookback finds what they commit late"
+        hint = f"set `lookback` longer than transactions take, in mappings.{mapping.name}.watermark"
+        return [Finding(level=Level.WARNING, message=message, hint=hint)]
+    if horizon is not None and horizon.held_by is not None:
+        message = f"{place}: waits for {horizon.held_by}; until it ends, the rows since are read again by every run"
+        return [Finding(level=Level.NOTE, message=message)]
+    return [Finding(level=Level.OK, message=f"{place}: waits for open transactions, and none is old now")]
 
 
 def _name_findings(properties: tuple[Property, ...]) -> list[Finding]:

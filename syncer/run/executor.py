@@ -6,10 +6,13 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
+from itertools import count
 
-from syncer.core.events import RunFinished, RunStarted
-from syncer.core.model import CollectionMapping, Counts, Outcome, RunReport
-from syncer.core.plan import RunOptions, digest_of, plan_run
+from syncer.core.events import Noticed, RunFinished, RunStarted
+from syncer.core.model import Checkpoint, CollectionMapping, Counts, Doubt, Mode, Outcome, RunReport
+from syncer.core.plan import RunOptions, RunPlan, digest_of, plan_run
+from syncer.core.shape import Shaper
 from syncer.errors import LeaseHeld, LeaseLost, MappingError, SourceError, Stopped, SyncerError
 from syncer.run.leasing import Holding, holding
 from syncer.run.pipeline import Pipeline, Ports, null_watermark_error
@@ -19,6 +22,11 @@ from syncer.source.base import Described, Source
 from syncer.state.base import Commit
 
 _log = logging.getLogger("syncer.run")
+
+#: after so long a request whose answer is missing will not land any more, or has landed
+SETTLED_AFTER = timedelta(seconds=30)
+#: of a mapping, that are looked at for one that ended without a word
+_RUNS_BACK = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +71,18 @@ async def _leased(job: Job, report: RunReport) -> RunReport:
         return _ended(job, report, Outcome.FAILED, error)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prepared:
+    """Everything that is decided before the first row."""
+
+    described: Described
+    shaper: Shaper
+    plan: RunPlan
+    digest: str
+    checkpoint: Checkpoint | None
+    doubts: Sequence[Doubt]
+
+
 class _Run:
     """A run under its lease (None: a dry run, which writes nothing)."""
 
@@ -71,6 +91,8 @@ class _Run:
         self._report = report
         self._held = held
         self._pipeline: Pipeline | None = None
+        #: numbers the doubts of this run
+        self._parts = count()
 
     def _forbidden(self) -> LeaseLost | None:
         return self._held.failure if self._held is not None else None
@@ -79,8 +101,13 @@ class _Run:
         """Do it, whatever comes; record how it ended."""
         failure: Exception | None = None
         try:
-            self._pipeline = await self._prepared()
+            prepared = await self._prepared()
+            self._pipeline = self._pass(prepared, prepared.plan, self._job.options, self._report, prepared.checkpoint)
             await self._pipeline.flow()
+            if self._pipeline.complete and prepared.plan.saves:
+                await self._look_back(prepared, self._pipeline)
+            if self._pipeline.complete and prepared.plan.saves:
+                await self._settle(prepared, self._pipeline)
             failure = self._pipeline.failure
         except Exception as error:  # noqa: BLE001  the job boundary
             failure = error
@@ -101,8 +128,8 @@ class _Run:
         if self._held is not None:
             self._job.ports.store.commit(self._held.lease, commit)
 
-    async def _prepared(self) -> Pipeline:
-        """Everything that is decided before the first row: columns, shape, plan, key."""
+    async def _prepared(self) -> _Prepared:
+        """Columns, shape, plan, key, and what earlier runs left in doubt."""
         job, ports = self._job, self._job.ports
         _refuse_unbuilt(job.mapping)
         source = await asyncio.to_thread(ports.source)
@@ -113,15 +140,79 @@ class _Run:
         digest = digest_of(mapping, described.primary_key, identity, ports.delivery.identity)
         checkpoint = await asyncio.to_thread(ports.store.checkpoint, mapping.name)
         plan = plan_run(mapping, described.primary_key, checkpoint, digest, job.options)
-        self._report = replace(self._report, mode=plan.mode)
+        self._report = replace(
+            self._report, mode=plan.mode, watermark=checkpoint.watermark if checkpoint is not None else None
+        )
         if plan.keys is None and (checkpoint is None or checkpoint.digest != digest):
             await self._verify_key(source, described)
         ports.notice(RunStarted(mapping=mapping.name, run_id=job.run_id, mode=plan.mode))
-        await asyncio.to_thread(self._commit, Commit(run=self._report))
+        doubts = await asyncio.to_thread(self._begin)
+        return _Prepared(
+            described=described, shaper=shaper, plan=plan, digest=digest, checkpoint=checkpoint, doubts=doubts
+        )
+
+    def _begin(self) -> Sequence[Doubt]:
+        """Record that the run began, and take over from those that ended without a word. Blocks.
+
+        What was on its way in them is in doubt from now on. Returns all that is in doubt.
+        """
+        store, mapping, now = self._job.ports.store, self._job.mapping.name, self._job.ports.now()
+        for each in store.runs(mapping, _RUNS_BACK):
+            if each.outcome is None and each.run_id != self._job.run_id:
+                told = "it ended without a word: its process was killed, or its machine stopped"
+                self._commit(Commit(run=replace(each, outcome=Outcome.INTERRUPTED, error=told)))
+        doubts = [replace(each, since=each.since or now) for each in store.doubts(mapping)]
+        self._commit(Commit(run=self._report, doubts=doubts))
+        return doubts
+
+    def _pass(
+        self,
+        prepared: _Prepared,
+        plan: RunPlan,
+        options: RunOptions,
+        report: RunReport,
+        checkpoint: Checkpoint | None,
+        settles: Sequence[Doubt] = (),
+    ) -> Pipeline:
         return Pipeline(
-            plan, described, shaper, ports, run=self._report, digest=digest, checkpoint=checkpoint,
-            options=job.options, write=self._commit, forbidden=self._forbidden,
+            plan, prepared.described, prepared.shaper, self._job.ports, run=report, digest=prepared.digest,
+            checkpoint=checkpoint, options=options, doubts=prepared.doubts, settles=settles, parts=self._parts,
+            write=self._commit, forbidden=self._forbidden,
         )  # fmt: skip
+
+    async def _look_back(self, prepared: _Prepared, done: Pipeline) -> None:
+        """Read everything when the source went back: not even the row that set the watermark is there any more.
+
+        It was deleted, or the database was restored from an older state: then newer rows carry older watermarks, and
+        the saved one has to come down to find them.
+        """
+        plan, described = prepared.plan, prepared.described
+        if done.ahead or plan.watermark is None or plan.limit is not None or described.placed:
+            return
+        await done.finish(done.run)
+        told = "no row is as new as the watermark any more: rows were deleted, or the database went back; reading all"
+        self._job.ports.notice(Noticed(mapping=plan.mapping.name, message=told))
+        rule = plan.mapping.watermark
+        whole = replace(
+            plan, mode=Mode.FULL, watermark=None, after=None, start=rule.initial if rule else None, advances=False
+        )
+        self._pipeline = self._pass(prepared, whole, self._job.options, done.run, done.checkpoint)
+        await self._pipeline.flow()
+
+    async def _settle(self, prepared: _Prepared, done: Pipeline) -> None:
+        """Send again what has been in doubt for long enough: the rows as they are now, in order by `Synchronous`."""
+        ports, mapping = self._job.ports, self._job.mapping
+        doubts = await asyncio.to_thread(ports.store.doubts, mapping.name)
+        due = [each for each in doubts if each.since is not None and ports.now() - each.since >= SETTLED_AFTER]
+        if not due:
+            return
+        await done.finish(done.run)
+        keys = tuple(dict.fromkeys(key for each in due for key in each.keys))
+        ports.notice(Noticed(mapping=mapping.name, message=f"{len(keys):,} rows were in doubt and are sent again"))
+        options = replace(self._job.options, keys=keys, resend=True)
+        plan = plan_run(mapping, prepared.described.primary_key, None, prepared.digest, options)
+        self._pipeline = self._pass(prepared, plan, options, done.run, done.checkpoint, due)
+        await self._pipeline.flow()
 
     async def _verify_key(self, source: Source, described: Described) -> None:
         """Once per query: the database counts what would make objects overwrite each other."""

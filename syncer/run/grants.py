@@ -37,8 +37,10 @@ def _queries(names: Sequence[str]) -> str:
 
 
 def _seeing_transactions(backend: str, user: str) -> Iterator[str]:
-    why = "-- optional: the watermark then waits for open transactions of other users"
+    why = "-- so that the watermark waits for transactions of other users, however long they take"
     if backend == "postgresql":
         yield f"GRANT pg_read_all_stats TO {user};  {why}"
     elif backend in ("mysql", "mariadb"):
+        right = "SLAVE MONITOR" if backend == "mariadb" else "REPLICATION CLIENT"
         yield f"GRANT PROCESS ON *.* TO {user};  {why}"
+        yield f"GRANT {right} ON *.* TO {user};  -- on a replica: tells how far it is behind"

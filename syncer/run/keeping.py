@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from syncer.core.fingerprint import fingerprint
-from syncer.core.model import Checkpoint, CollectionMapping, DeadLetter, Rejection, RunReport, SegmentObject
+from syncer.core.model import (
+    Checkpoint,
+    CollectionMapping,
+    DeadLetter,
+    Doubt,
+    Rejection,
+    RunReport,
+    SegmentObject,
+)
 from syncer.state.base import Commit, Fingerprint, Store
 
-#: a commit is due after so many decided rows or seconds, whichever comes first
-COMMIT_ROWS = 5_000
-COMMIT_SECONDS = 1.0
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cadence:
+    """When a commit is due: after so many decided rows or seconds, whichever comes first."""
+
+    rows: int = 5_000
+    seconds: float = 1.0
 
 
 @dataclass(slots=True)
@@ -23,6 +35,7 @@ class _Decided:
     fingerprints: dict[str, Fingerprint] = field(default_factory=dict)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
+    doubts: list[Doubt] = field(default_factory=list)
     rows: int = 0
 
     def follow(self, later: _Decided) -> _Decided:
@@ -31,6 +44,7 @@ class _Decided:
             fingerprints=self.fingerprints | later.fingerprints,
             dead_letters=self.dead_letters + later.dead_letters,
             unchanged=self.unchanged + later.unchanged,
+            doubts=self.doubts + later.doubts,
             rows=self.rows + later.rows,
         )
 
@@ -46,6 +60,8 @@ class Keeping:
         store: Store,
         write: Callable[[Commit], None],
         *,
+        parts: Iterator[int],
+        cadence: Cadence,
         now: Callable[[], datetime],
         monotonic: Callable[[], float],
     ) -> None:
@@ -57,6 +73,10 @@ class Keeping:
         self._now = now
         self._monotonic = monotonic
         self._decided = _Decided()
+        #: rows on their way: number of the doubt that says so, and the row after the last of them
+        self._notes: list[tuple[int, int]] = []
+        self._parts = parts
+        self._cadence = cadence
         #: being written now
         self._underway = _Decided()
         #: one transaction at a time
@@ -68,12 +88,13 @@ class Keeping:
         """Whether it is time to commit."""
         if not self._decided.rows or self._turn.locked():
             return False
-        return self._decided.rows >= COMMIT_ROWS or self._monotonic() - self._written_at >= COMMIT_SECONDS
+        late = self._monotonic() - self._written_at >= self._cadence.seconds
+        return self._decided.rows >= self._cadence.rows or late
 
     @property
     def behind(self) -> bool:
         """Whether so much waits to be written that reading has to wait for it."""
-        return self._decided.rows >= 4 * COMMIT_ROWS
+        return self._decided.rows >= 4 * self._cadence.rows
 
     @property
     def codes(self) -> list[str]:
@@ -123,31 +144,49 @@ class Keeping:
             found.update({each: decided.fingerprints[each] for each in ids if each in decided.fingerprints})
         return found
 
-    async def distrust(self, run: RunReport, ids: Sequence[str]) -> None:
-        """Forget what was accepted under these ids, durably, before their next version goes out.
+    async def note(self, run: RunReport, objects: Sequence[SegmentObject]) -> None:
+        """Write down, durably, which rows are about to be on their way.
 
-        From then on until it is accepted nobody knows which of the two the API holds: after a crash, a lost answer
-        or a refusal the row is sent again, whatever it looks like.
+        Until the note is gone nobody knows which version of them the API holds. It goes with the commit of what became
+        of them; if this process dies before that, the next run finds it.
         """
         async with self._turn:
-            for each in ids:
-                self._decided.fingerprints.pop(each, None)
-            await asyncio.to_thread(self._write, Commit(run=run, forget=ids))
+            doubt = self._doubt(objects, since=None)
+            self._notes.append((doubt.part, objects[-1].row + 1))
+            await asyncio.to_thread(self._write, Commit(run=run, doubts=[doubt]))
+
+    def doubted(self, objects: Sequence[SegmentObject]) -> None:
+        """They may have landed, or may land yet, whatever else became of them."""
+        self._decided.doubts.append(self._doubt(objects, since=self._now()))
+
+    def _doubt(self, objects: Sequence[SegmentObject], *, since: datetime | None) -> Doubt:
+        keys = tuple(each.key for each in objects)
+        return Doubt(run_id=self._run_id, part=next(self._parts), since=since, keys=keys)
 
     async def commit(
-        self, run: RunReport, checkpoint: Callable[[], Checkpoint | None], *, swept: bool, resolved: Sequence[int] = ()
+        self,
+        run: RunReport,
+        checkpoint: Callable[[], Checkpoint | None],
+        *,
+        settled: int | None,
+        swept: bool,
+        resolved: Sequence[int] = (),
+        assured: Sequence[tuple[str, int]] = (),
     ) -> Checkpoint | None:
         """One transaction with everything decided since the last; returns the checkpoint saved with it.
 
-        What could not be written stays to be written with the next.
+        What could not be written stays to be written with the next. Of the rows before `settled` (None: of all) it is
+        known what became of them.
         """
         async with self._turn:
             saved = checkpoint()
+            over = [note for note in self._notes if settled is None or note[1] <= settled]
             self._underway, self._decided = self._decided, _Decided()
             decided = self._underway
             commit = Commit(
                 run=with_watermark(run, saved), checkpoint=saved, dead_letters=decided.dead_letters,
-                fingerprints=decided.fingerprints, unchanged=decided.unchanged, swept=swept, resolved=resolved,
+                fingerprints=decided.fingerprints, unchanged=decided.unchanged, doubts=decided.doubts,
+                assured=[*assured, *((self._run_id, part) for part, _ in over)], swept=swept, resolved=resolved,
             )  # fmt: skip
             try:
                 await asyncio.to_thread(self._write, commit)
@@ -156,6 +195,7 @@ class Keeping:
                 raise
             finally:
                 self._underway = _Decided()
+            self._notes = [note for note in self._notes if note not in over]
             self._written_at = self._monotonic()
             return saved
 

@@ -14,6 +14,8 @@ from syncer.state.base import Store
 
 #: how long a lease lives without being renewed
 LEASE_TTL = timedelta(seconds=60)
+#: we let go so much before others may take over: each host's clock counts as right within a second
+MARGIN = timedelta(seconds=2)
 
 
 class Holding:
@@ -28,7 +30,7 @@ class Holding:
 
     def prolonged(self, asked_at: float) -> None:
         """It was renewed; it lives from when that was asked."""
-        self._until = asked_at + LEASE_TTL.total_seconds()
+        self._until = asked_at + (LEASE_TTL - MARGIN).total_seconds()
 
     def lost(self, error: LeaseLost) -> None:
         """Another process has it."""

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from syncer.core.batch import Batcher
 from syncer.core.events import Event, RunProgressed
 from syncer.core.fingerprint import changed, scope_of
 from syncer.core.fuse import blown, judgeable
 from syncer.core.ledger import Ledger
-from syncer.core.model import Batch, Checkpoint, Counts, Receipt, RunReport, SegmentObject
+from syncer.core.model import Batch, Checkpoint, Counts, Doubt, Receipt, RunReport, SegmentObject
 from syncer.core.plan import RunOptions, RunPlan
+from syncer.core.progress import Stage, next_checkpoint
 from syncer.core.shape import Shaped, Shaper
 from syncer.delivery.base import Delivery
-from syncer.errors import MappingError, NearlyAllRejected
-from syncer.run.keeping import Keeping, with_watermark
+from syncer.errors import MappingError, NearlyAllRejected, SyncerError
+from syncer.run.keeping import Cadence, Keeping, with_watermark
 from syncer.run.reading import shaped_chunks
 from syncer.run.sending import Sending
 from syncer.source.base import Chunk, Described, Source
 from syncer.state.base import Commit, Store
+
+#: versions of an object that follow each other within this time are sent with `Synchronous: true`: "if object updates
+#: are processed close together, they can be processed out of order" (the Objects API's page, Synchronous mode)
+CLOSE = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +44,14 @@ class Ports:
     monotonic: Callable[[], float]
     #: set: stop reading, finish what is in flight
     stop: asyncio.Event
+    cadence: Cadence = Cadence()
 
 
 class Pipeline:
-    """One pass over a plan. `write` records one transaction; `forbidden` says why nothing more may be sent."""
+    """One pass over a plan. `write` records one transaction; `forbidden` says why nothing more may be sent.
+
+    `doubts` are those that are known when it begins; those in `settles` are settled when it is complete.
+    """
 
     def __init__(
         self,
@@ -55,37 +64,46 @@ class Pipeline:
         digest: str,
         checkpoint: Checkpoint | None,
         options: RunOptions,
+        doubts: Sequence[Doubt],
+        settles: Sequence[Doubt],
+        parts: Iterator[int],
         write: Callable[[Commit], None],
-        forbidden: Callable[[], Exception | None],
+        forbidden: Callable[[], SyncerError | None],
     ) -> None:
-        self.run = replace(run, watermark=checkpoint.watermark if checkpoint else None)
+        self.run = run
         self.failure: Exception | None = None
         #: whether the source was read to its end and everything settled
         self.complete = False
+        #: whether any row stood at or above the saved watermark
+        self.ahead = False
         self._plan = plan
         self._described = described
         self._shaper = shaper
         self._ports = ports
         self._digest = digest
-        self._checkpoint = checkpoint
+        self.checkpoint = checkpoint
         self._options = options
+        self._settles = settles
+        #: ids of which an older version went out only just now, or waits to
+        self._close: set[str] = set()
+        #: keys of rows of which it is not certain what the API holds
+        self._doubted = {key for doubt in doubts for key in doubt.keys}
         self._forbidden = forbidden
         self._compares = plan.mapping.send == "changed" and not options.resend
         self._scope = scope_of(ports.delivery.identity, plan.mapping.collection)
         self._ledger = Ledger()
         self._batcher = Batcher(plan.mapping.collection, ports.delivery.limits)
         self._sending = Sending(
-            ports.delivery, self._ledger, synchronous=options.keys is not None, settled=self._settle,
+            ports.delivery, self._ledger, synchronous=self._follows, forbidden=forbidden, settled=self._settle,
             halted=lambda: self._halted,
         )  # fmt: skip
         self._keeping = Keeping(
-            plan.mapping, run.run_id, self._scope, ports.store, write, now=ports.now, monotonic=ports.monotonic
-        )
+            plan.mapping, run.run_id, self._scope, ports.store, write, parts=parts, cadence=ports.cadence,
+            now=ports.now, monotonic=ports.monotonic,
+        )  # fmt: skip
         self._committing: asyncio.Task[None] | None = None
         #: the fuse: the dead letters of this run are not to be stored, so the watermark stays
         self._blown = False
-        #: first row of the chunk whose objects are not all in batches yet
-        self._taking: int | None = None
 
     @property
     def counts(self) -> Counts:
@@ -107,15 +125,16 @@ class Pipeline:
         try:
             self.complete = await self._pass()
         finally:
-            await self._sending.drain()
+            await self._sending.drain(self._ports.stop)
             if self._committing is not None:
                 await asyncio.wait([self._committing])
         self._judge()
         self.complete = self.complete and not self._halted
 
     async def _pass(self) -> bool:
-        source, stop = self._ports.source(), self._ports.stop
-        async with aclosing(shaped_chunks(source, self._plan, self._described, self._shaper, stop)) as chunks:
+        source, stop, clock = self._ports.source(), self._ports.stop, self._ports.monotonic
+        reading = shaped_chunks(source, self._plan, self._described, self._shaper, stop=stop, monotonic=clock)
+        async with aclosing(reading) as chunks:
             async for chunk, shaped in chunks:
                 if not await self._take(chunk, shaped):
                     return False
@@ -125,13 +144,16 @@ class Pipeline:
         for batch in self._batcher.flush():
             if not await self._sending.put(batch):
                 return False
+        self._ledger.decided()
         return True
 
     # --- reading
 
     async def _take(self, chunk: Chunk, shaped: Shaped) -> bool:
         """Account for a chunk and pass on what must be sent. False: halted on the way."""
-        self._taking = self._ledger.chunk_read(len(chunk.rows), chunk.watermark)
+        self._ledger.chunk_read(len(chunk.rows), chunk.mark)
+        self.ahead = self.ahead or chunk.ahead
+        self.run = replace(self.run, bound=self.run.bound or chunk.bound)
         self._count(
             read=len(chunk.rows), skipped=shaped.skipped, non_finite=shaped.non_finite, rejected=len(shaped.rejections)
         )
@@ -142,40 +164,53 @@ class Pipeline:
             self.failure = null_watermark_error(self._plan.mapping.name, rule.column)
         if self._halted or not await self._pass_on(shaped.objects):
             return False
-        self._taking = None
+        self._ledger.decided(self._batcher.first_row)
         return True
 
     async def _pass_on(self, objects: list[SegmentObject]) -> bool:
-        fresh, known = await self._changed(objects) if self._compares else (objects, [each.id for each in objects])
+        fresh = await self._changed(objects)
         sent = {each.row for each in fresh}
         self._count(unchanged=len(objects) - len(fresh))
         self._keeping.unchanged([each.id for each in objects if each.row not in sent])
         if self._options.dry_run:
             self._count(skipped=len(fresh))
             return True
-        if known:
-            await self._keeping.distrust(self.run, known)
+        if fresh:
+            await self._keeping.note(self.run, fresh)
         for batch in self._batcher.add(fresh):
             if not await self._sending.put(batch):
                 return False
         return True
 
-    async def _changed(self, objects: list[SegmentObject]) -> tuple[list[SegmentObject], list[str]]:
-        """What must be sent, and the ids among it of which an older version was accepted.
+    async def _changed(self, objects: list[SegmentObject]) -> list[SegmentObject]:
+        """What must be sent. Of what is in doubt or on its way nothing is certain, so its next version goes as well."""
+        known, now = dict(await self._keeping.known([each.id for each in objects])), self._ports.now()
+        close = {each for each, before in known.items() if now - before.sent_at < CLOSE}
+        for each in objects:
+            if self._ledger.pending(each.id) or self._batcher.holds(each.id):
+                close.add(each.id)
+                known.pop(each.id, None)
+            elif each.key in self._doubted:
+                known.pop(each.id, None)
+        fresh = objects
+        if self._compares:
+            fresh = changed(objects, known, self._scope, now, self._plan.mapping.refresh_after)
+        self._close.update(close.intersection(each.id for each in fresh))
+        return fresh
 
-        Of an id that is on its way nothing is certain, so its next version goes as well.
-        """
-        known = dict(await self._keeping.known([each.id for each in objects]))
-        on_their_way = [each.id for each in objects if self._ledger.pending(each.id) or self._batcher.holds(each.id)]
-        trusted = {each: known[each] for each in known.keys() - set(on_their_way)}
-        fresh = changed(objects, trusted, self._scope, self._ports.now(), self._plan.mapping.refresh_after)
-        return fresh, [each.id for each in fresh if each.id in known]
+    def _follows(self, batch: Batch) -> bool:
+        """Whether the API might process it before an older version, unless it is told to keep the order."""
+        return self._options.keys is not None or not self._close.isdisjoint(each.id for each in batch.objects)
 
     # --- settling
 
     def _settle(self, batch: Batch, receipt: Receipt) -> None:
         self._count(sent=len(receipt.accepted), requests=receipt.requests, retried=receipt.retried, bytes=receipt.bytes)
         self._keeping.accepted(receipt.accepted)
+        doubted = [each for each in batch.objects if each.id in receipt.in_doubt]
+        if doubted:
+            self._keeping.doubted(doubted)
+            self._doubted.update(each.key for each in doubted)
         if receipt.failure is not None:
             # the batch holds the watermark; its rejections will be found again with it
             self._ledger.fail(batch)
@@ -224,30 +259,31 @@ class Pipeline:
         """The last commit, with the report as it stands at the end."""
         if self._blown:
             self._keeping.exhume()
-        await self._commit(run)
+        await self._commit(run, self._last_stage())
 
-    async def _commit(self, run: RunReport) -> None:
+    def _last_stage(self) -> Stage:
+        if self.failure is not None:
+            return Stage.FAILED
+        limit = self._plan.limit
+        limited = limit is not None and self._ledger.read >= limit
+        return Stage.WHOLE if self.complete and not limited else Stage.CUT
+
+    async def _commit(self, run: RunReport, stage: Stage = Stage.GOING) -> None:
+        # a batch that broke has no receipt: it stays in doubt
+        known = stage is not Stage.GOING and self._sending.heard_of_all
         saved = await self._keeping.commit(
-            run, self._next_checkpoint, swept=self.complete and self._plan.whole,
-            resolved=self._options.resolves if self.complete else (),
+            run, lambda: self._next_checkpoint(stage), settled=None if known else self._ledger.settled,
+            swept=self.complete and self._plan.whole, resolved=self._options.resolves if self.complete else (),
+            assured=[(each.run_id, each.part) for each in self._settles] if self.complete else (),
         )  # fmt: skip
-        self._checkpoint = saved or self._checkpoint
+        self.checkpoint = saved or self.checkpoint
         self.run = with_watermark(self.run, saved)
 
-    def _next_checkpoint(self) -> Checkpoint | None:
-        """The checkpoint to save now; None: it stays as it is. See `RunPlan.advances` and `.saves`."""
-        if self._blown or not self._plan.saves or not (self._plan.advances or self.complete):
+    def _next_checkpoint(self, stage: Stage) -> Checkpoint | None:
+        if self._blown:
             return None
-        waiting = [row for row in (self._taking, self._batcher.first_row) if row is not None]
-        safe = self._ledger.safe(min(waiting, default=None))
-        if safe is None and (self._plan.rule is not None or not self.complete or not self.counts.read):
-            return None
-        before = self._checkpoint
-        if before is not None and before.digest == self._digest and before.watermark == safe:
-            return None
-        return Checkpoint(
-            mapping=self._plan.mapping.name, digest=self._digest, watermark=safe, updated_at=self._ports.now()
-        )
+        safe, read, now = self._ledger.safe, self._ledger.read, self._ports.now()
+        return next_checkpoint(self._plan, self.checkpoint, self._digest, safe, stage=stage, read=read, now=now)
 
 
 def null_watermark_error(mapping: str, column: str) -> MappingError:

@@ -24,6 +24,11 @@ from syncer.state.base import Store
 from syncer.state.owner import current_owner
 
 
+def elapsed() -> float:
+    """Seconds that only go forward, those included in which the machine was suspended, where the system tells."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 def utc_now() -> datetime:
     """The wall clock, in UTC."""
     return datetime.now(UTC)
@@ -86,7 +91,7 @@ class Runner:
         """All that one run of a mapping needs."""
         ports = Ports(
             source=lambda: self.source(mapping.source), delivery=self.delivery(), store=self.store,
-            notice=self._notice, now=utc_now, monotonic=time.monotonic, stop=self._stop,
+            notice=self._notice, now=utc_now, monotonic=elapsed, stop=self._stop,
         )  # fmt: skip
         return Job(
             mapping=mapping, options=options, ports=ports, owner=current_owner(), run_id=new_run_id(utc_now()),

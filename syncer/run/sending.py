@@ -8,17 +8,27 @@ from collections.abc import Callable
 from syncer.core.ledger import Ledger
 from syncer.core.model import Batch, Receipt
 from syncer.delivery.base import Delivery
+from syncer.errors import SyncerError
+
+
+#: seconds that requests in flight have after a stop: a container is killed 30 s after it was told to end
+GRACE = 25.0
 
 
 class Sending:
-    """Sends a run's batches. `settled` is called with every receipt; `halted` says whether to begin no more."""
+    """Sends a run's batches. `settled` is called with every receipt; `halted` says whether to begin no more.
+
+    `synchronous` says of a batch whether the order in which the API processes it matters, `forbidden` why nothing more
+    may be sent.
+    """
 
     def __init__(
         self,
         delivery: Delivery,
         ledger: Ledger,
         *,
-        synchronous: bool,
+        synchronous: Callable[[Batch], bool],
+        forbidden: Callable[[], SyncerError | None],
         settled: Callable[[Batch, Receipt], None],
         halted: Callable[[], bool],
     ) -> None:
@@ -27,26 +37,38 @@ class Sending:
         self._delivery = delivery
         self._ledger = ledger
         self._synchronous = synchronous
+        self._forbidden = forbidden
         self._settled = settled
         self._halted = halted
         self._tasks: set[asyncio.Task[None]] = set()
         self._moved = asyncio.Event()
 
     async def put(self, batch: Batch) -> bool:
-        """Queue a batch once there is room for it. False: halted, and the batch holds the watermark."""
+        """Queue a batch once there is room for it. False: halted, and it will not be sent."""
         while self._ledger.waiting >= self._delivery.max_in_flight and not self._halted():
             await self._movement()
         if self._halted():
-            self._ledger.hold(batch.first_row)
             return False
         self._ledger.queue(batch)
         self._pump()
         return True
 
-    async def drain(self) -> None:
-        """Until everything is back. What still waits when halted is abandoned; requests are never cancelled."""
-        while self._tasks or (self._ledger.waiting and not self._halted()):
-            await self._movement()
+    @property
+    def heard_of_all(self) -> bool:
+        """Whether it is known what became of every batch that was begun."""
+        return not self._tasks and self.crash is None
+
+    async def drain(self, stop: asyncio.Event) -> None:
+        """Until everything is back; what still waits when halted is abandoned.
+
+        Requests are never cancelled. Once told to stop they have `GRACE` seconds; what is not back then stays in doubt.
+        """
+        stopping = asyncio.create_task(_graced(stop))
+        while (self._tasks or (self._ledger.waiting and not self._halted())) and not stopping.done():
+            moving = asyncio.create_task(self._movement())
+            await asyncio.wait([moving, stopping], return_when=asyncio.FIRST_COMPLETED)
+            moving.cancel()
+        stopping.cancel()
         self._ledger.abandon()
 
     async def _movement(self) -> None:
@@ -63,7 +85,8 @@ class Sending:
             task.add_done_callback(self._done)
 
     async def _deliver(self, batch: Batch) -> None:
-        self._settled(batch, await self._delivery.send(batch, synchronous=self._synchronous))
+        ordered = self._synchronous(batch)
+        self._settled(batch, await self._delivery.send(batch, synchronous=ordered, forbidden=self._forbidden))
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -71,3 +94,8 @@ class Sending:
             self.crash = self.crash or task.exception()
         self._pump()
         self._moved.set()
+
+
+async def _graced(stop: asyncio.Event) -> None:
+    await stop.wait()
+    await asyncio.sleep(GRACE)

@@ -1,7 +1,8 @@
-"""The scheduler: which mapping runs when, in this process. `timer` says when, `turns` says who.
+"""The scheduler: which mapping runs when, in this process. `timer` says when, `turns` who, `owed` what waits.
 
 Promises: no fire is skipped silently (`Ending` lists all that can become of one); fires missed while the
-process was down, or the machine asleep, are made up for by one run; a mapping's runs never overlap.
+process was down, or the machine asleep, are made up for by one run; a mapping's runs never overlap; a fire
+that finds its mapping running in another process waits for that to end.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
@@ -21,6 +23,7 @@ from syncer.core.plan import RunOptions
 from syncer.errors import SyncerError
 from syncer.service.clock import watch_clock
 from syncer.service.fires import Ending, Fire, Fires, Trigger
+from syncer.service.owed import Owed
 from syncer.service.timer import ScheduleTrigger, new_timer
 from syncer.service.turns import Turns
 
@@ -28,11 +31,14 @@ RunMapping: TypeAlias = Callable[[CollectionMapping, RunOptions], Awaitable[RunR
 #: of a mapping's schedule
 JobId: TypeAlias = str
 
+#: seconds between two looks whether another process has finished with a mapping
+LOOK = 15.0
+
 _log = logging.getLogger(__name__)
 
 _SAID = {
     Ending.FOLDED: "is covered by the run that already waits",
-    Ending.LOCKED: "found the mapping running in another process and is left to the next fire",
+    Ending.COVERED: "is covered by a run of another process, begun by its schedules",
     Ending.DEFERRED: "had not begun when the stop came; the next start catches up",
     Ending.DROPPED: "had not begun when the mapping was removed from the file",
 }
@@ -44,7 +50,7 @@ class Scheduler:
     `every` fires at once when it never fired before, then each interval after its last fire, restarts
     included. `cron` fires at its local times. At start, a mapping whose schedules missed fires runs once, and
     in full where one of them asks for it. A fire is recorded when its run begins, and taken back when that
-    run is interrupted.
+    run is interrupted, or another process runs the mapping: the fire is owed then, and tried again.
     """
 
     def __init__(
@@ -58,8 +64,12 @@ class Scheduler:
         concurrency: int = 4,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        look: float = LOOK,
     ) -> None:
-        """`concurrency`: mappings running at once. `sleep` and `monotonic` serve the watch on the clock."""
+        """`concurrency`: mappings running at once. `sleep` and `monotonic` serve the watch on the clock.
+
+        `look`: seconds between two looks whether another process has finished with a mapping.
+        """
         self._configured = mappings
         self._run = run
         self._fires = fires
@@ -69,6 +79,7 @@ class Scheduler:
         self._sleep = sleep
         self._timer = new_timer()
         self._turns = Turns(self._carry_out, concurrency=concurrency)
+        self._owed = Owed(self._is_free, self._queue, pause=look)
         self._mappings: dict[str, CollectionMapping] = {}
         #: of every planned schedule: the fire it counts from
         self._last: dict[JobId, datetime] = {}
@@ -187,8 +198,36 @@ class Scheduler:
         fire = Fire(mapping=name, mode=schedule.mode, trigger=trigger, at={schedule_key(schedule): at})
         if missed_since is not None:
             self._say(name, f"{fire} missed fires since {missed_since:%Y-%m-%dT%H:%M:%SZ}; one run catches up")
+        if self._owed.merge(fire):
+            self._end(fire, Ending.FOLDED)
+        else:
+            self._queue(fire)
+
+    def _queue(self, fire: Fire) -> None:
+        """Have a fire carried out when it is its turn."""
         if not self._turns.offer(fire):
             self._end(fire, Ending.FOLDED)
+
+    def _owe(self, fire: Fire) -> None:
+        """Another process runs the mapping: the fire waits for that to end. Said once."""
+        if self._draining:
+            self._end(fire, Ending.DEFERRED)
+            return
+        if self._owed.merge(fire):
+            self._end(fire, Ending.FOLDED)
+            return
+        self._owed.owe(replace(fire, waited=True))
+        if not fire.waited:
+            self._say(fire.mapping, f"{fire} found the mapping running in another process and waits for that to end")
+
+    async def _is_free(self, mapping: str) -> bool:
+        """Whether nobody holds the mapping's lease. A state that cannot tell lets the fire find out."""
+        try:
+            leases = await asyncio.to_thread(self._fires.leases)
+        except SyncerError:
+            return True
+        now = self._now()
+        return not any(lease.mapping == mapping and lease.expires_at > now for lease in leases)
 
     async def _carry_out(self, fire: Fire) -> None:
         """One fire, from taking it up to its ending. A job boundary: one mapping's trouble stays its own."""
@@ -204,18 +243,26 @@ class Scheduler:
             _log.exception("the run of mapping %s broke", fire.mapping)
             self._end(fire, Ending.FAILED, "broke by an error in syncer itself; the log has it")
         else:
-            self._end(fire, ending)
+            if ending is None:
+                self._owe(fire)
+            else:
+                self._end(fire, ending)
 
-    async def _run_for(self, mapping: CollectionMapping, fire: Fire) -> Ending:
-        """Record the fire and run. The record is taken back if a stop comes first or in the middle."""
+    async def _run_for(self, mapping: CollectionMapping, fire: Fire) -> Ending | None:
+        """Record the fire and run. The record is taken back if a stop comes first or in the middle.
+
+        Returns None, and takes the record back, when another process runs the mapping.
+        """
         before = await asyncio.to_thread(self._record, mapping.name, fire.at)
         if self._draining:
             await asyncio.to_thread(self._record, mapping.name, before)
             return Ending.DEFERRED
+        if fire.waited and any(map(fire.covered_by, await asyncio.to_thread(self._fires.runs, mapping.name, 1))):
+            return Ending.COVERED
         report = await self._run(mapping, RunOptions(mode=fire.mode, trigger=fire.trigger))
-        if report.outcome is Outcome.INTERRUPTED:
+        if report.outcome in (Outcome.INTERRUPTED, Outcome.LOCKED):
             await asyncio.to_thread(self._record, mapping.name, before)
-        return Ending.LOCKED if report.outcome is Outcome.LOCKED else Ending.RAN
+        return None if report.outcome is Outcome.LOCKED else Ending.RAN
 
     def _record(self, mapping: str, fires: Mapping[str, datetime]) -> dict[str, datetime]:
         """Remember fires; returns what was remembered before. Blocks."""
@@ -248,7 +295,7 @@ class Scheduler:
         if self._timer.running:
             self._timer.shutdown(wait=False)
             await asyncio.sleep(0)  # APScheduler shuts down in the loop's next round
-        for fire in self._turns.dismiss():
+        for fire in (*self._turns.dismiss(), *self._owed.dismiss()):
             self._end(fire, Ending.DEFERRED)
         interrupt()
         await self._turns.idle()

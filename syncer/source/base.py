@@ -5,18 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
-from syncer.core.model import CollectionMapping, Column, Row, Watermark
+from syncer.core.model import CollectionMapping, Column, Mark, Row, Watermark
 from syncer.core.plan import RunPlan
+from syncer.source.dialect_generic import Horizon
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """Rows read together, in order, and the watermark of the last of them that has one."""
+    """Rows read together, in order."""
 
     rows: Sequence[Row]
-    watermark: Watermark | None
+    #: where they end: the watermark that may be saved after them, and the last place where reading can go on
+    mark: Mark = Mark()
+    #: no watermark beyond it may be saved: as a watermark, and as an instant of the source's clock
+    ceiling: Watermark | None = None
+    bound: datetime | None = None
+    #: whether any row so far stands at or above the saved watermark
+    ahead: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +36,8 @@ class Described:
     primary_key: tuple[str, ...]
     #: the watermark column, spelled as the result has it
     watermark: str | None = None
+    #: the query places the watermark itself
+    placed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +68,13 @@ class Source(Protocol):
         """Count NULL and repeated keys and NULL watermarks. Reads the whole query once, in the database."""
 
     def read(self, plan: RunPlan, described: Described) -> AbstractContextManager[Iterator[Chunk]]:
-        """Stream the plan's rows from one read-only snapshot; memory does not grow with the table.
+        """Stream one leg of a plan from one read-only snapshot; memory does not grow with the table.
 
         Leaving the context closes the cursor and the snapshot, also in the middle.
         """
+
+    def horizon(self) -> Horizon | None:
+        """How far everything that was stamped by the database's clock can be seen now. None: unknown."""
 
     def read_keys(self, mapping: CollectionMapping, described: Described, keys: Sequence[str]) -> list[Row]:
         """The current rows with these keys (as `core.watermark.encode_key` wrote them); absent ones are left out."""

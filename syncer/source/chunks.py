@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
-from syncer.core.model import Row, Watermark
+from syncer.core.model import Mark, Position, Row, Watermark
 from syncer.core.watermark import encode
 from syncer.source.base import Chunk
-from syncer.source.dialect_generic import GenericDialect
+from syncer.source.dialect_generic import BEHIND, BEYOND, HELD, GenericDialect
 from syncer.source.statements import Reading
 
 #: rows and bytes of a chunk, at most and about
@@ -23,9 +24,14 @@ _SMALL = 16
 
 
 def chunks(
-    fetch: Callable[[int], Sequence[Row]], reading: Reading, dialect: GenericDialect, limit: int | None
+    fetch: Callable[[int], Sequence[Row]],
+    reading: Reading,
+    dialect: GenericDialect,
+    *,
+    limit: int | None,
+    bound: datetime | None,
 ) -> Iterator[Chunk]:
-    """Fetch to the end, in chunks of bounded size."""
+    """Fetch to the end, in chunks of bounded size. `bound`: see `Chunk`."""
     marks = _Marks(reading, dialect)
     portions = _Portions(fetch)
     left = limit
@@ -33,10 +39,16 @@ def chunks(
         fetched = portions.gather(MOST_ROWS if left is None else min(MOST_ROWS, left))
         if not fetched:
             return
-        watermark = marks.reached(fetched)
+        mark = Mark(watermark=marks.reached(fetched), position=_position(reading, fetched))
         rows = [row[:-1] for row in fetched] if reading.positioned else [tuple(row) for row in fetched]
         left = None if left is None else left - len(rows)
-        yield Chunk(rows=rows, watermark=watermark)
+        yield Chunk(rows=rows, mark=mark, ceiling=reading.horizon, bound=bound, ahead=marks.ahead)
+
+
+def _position(reading: Reading, rows: Sequence[Row]) -> Position | None:
+    """That of the last row that has one."""
+    places = (reading.order.position(row) for row in reversed(rows))
+    return next((place for place in places if place is not None), None) if reading.order.has_places else None
 
 
 class _Portions:
@@ -76,11 +88,13 @@ class _Marks:
         self._dialect = dialect
         self._guard = dialect.guard(reading.column) if reading.column else None
         self._known: Watermark | None = None
+        #: whether any row stood at or above the saved watermark
+        self.ahead = reading.saved is None
 
     def reached(self, rows: Sequence[Row]) -> Watermark | None:
         """The watermark after these rows: that of the last of them that has one, or the last known."""
-        column, index = self._reading.column, self._reading.index
-        if column is None:
+        column, index = self._reading.column, self._reading.order.index
+        if column is None or index is None:
             return None
         if self._guard is not None:
             self._guard(row[index] for row in rows)
@@ -94,9 +108,10 @@ class _Marks:
     def _placed(self, mark: Watermark, position: object) -> Watermark:
         """Never below the saved watermark, never beyond the horizon; which it is, the database said."""
         reading = self._reading
-        if reading.positioned and position == 0 and reading.saved is not None:
+        self.ahead = self.ahead or position != BEHIND
+        if reading.positioned and position in (BEHIND, HELD) and reading.saved is not None:
             return reading.saved
-        if reading.positioned and position == 2 and reading.horizon is not None:
+        if reading.positioned and position == BEYOND and reading.horizon is not None:
             return self._dialect.capped(reading.horizon, mark)
         return mark
 

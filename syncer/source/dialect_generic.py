@@ -5,12 +5,14 @@ Only SQL and driver settings live here and in the other dialects; what to read i
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from datetime import date as Date
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL
@@ -24,6 +26,17 @@ from syncer.errors import MappingError
 #: seconds a statement may take, and seconds until a connection stands
 STATEMENT_SECONDS = 3600
 CONNECT_SECONDS = 15
+#: what a transaction may need from its first stamp until others can see that it is there
+MARGIN = timedelta(seconds=5)
+#: a bound that nothing can pass: the watermark that is saved stays, and where none is, everything is read again
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+#: seconds that transactions of which nobody tells the beginning get to end, and between two looks at them
+_PATIENCE = 1.0
+_LOOK_EVERY = 0.15
+
+#: where a row stands: below the saved watermark, between it and the horizon, beyond the horizon, or beyond a horizon
+#: that lies below the saved watermark, which then stays as it is
+BEHIND, WITHIN, BEYOND, HELD = range(4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +45,39 @@ class Sql:
 
     text: str
     binds: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Horizon:
+    """The commit-safe bound, by the database's own clock: how far the watermark may be saved, whatever was read."""
+
+    #: rows stamped before this instant are visible now, or never will be
+    at: datetime
+    #: the database's clock
+    now: datetime
+    #: why transactions may be hidden, so that only the lookback protects from their late commits; None: none are
+    uncertain: str | None = None
+    #: what holds `at` back
+    held_by: str | None = None
+
+
+def bounded(now: datetime, held: Iterable[tuple[datetime, str]] = (), *, uncertain: str | None = None) -> Horizon:
+    """The bound less the margin where these beginnings, each of something that goes on, hold it back.
+
+    In whole seconds, because many columns keep no fractions of them.
+    """
+    began, what = min(held, default=(now, ""))
+    at = (min(began, now) - MARGIN).replace(microsecond=0)
+    return Horizon(at=at, now=now, uncertain=uncertain, held_by=what if began < now - MARGIN else None)
+
+
+def outlasting(first: AbstractSet[str], look: Callable[[], AbstractSet[str]]) -> frozenset[str]:
+    """Those of the first that do not end soon. What began after them need not be waited for."""
+    left, until = frozenset(first), time.monotonic() + _PATIENCE
+    while left and time.monotonic() < until:
+        time.sleep(_LOOK_EVERY)
+        left &= look()
+    return left
 
 
 def select(items: str, query: Sql) -> str:
@@ -46,6 +92,8 @@ class GenericDialect:
     enforces_keys = False
     #: whether LIMIT is written at the end of a statement
     has_limit = False
+    #: where NULL stands in an ORDER BY; None: unknown
+    orders_nulls: Literal["first", "last"] | None = None
 
     def __init__(self, url: URL, zone: tzinfo) -> None:
         self.url = url
@@ -82,10 +130,10 @@ class GenericDialect:
     def begin(self, connection: Connection) -> None:
         """Begin the read-only snapshot."""
 
-    def horizon(self, connection: Connection) -> datetime | None:
-        """Before this instant nothing new can appear, by the database's clock. None: unknown.
+    def horizon(self, connection: Connection) -> Horizon | None:
+        """How far everything that was stamped by the database's clock can be seen. None: unknown.
 
-        Asked before the snapshot begins: what is open then may commit unseen.
+        Asked before the snapshot begins: what is open then may commit unseen. The connection is left in no transaction.
         """
         return None
 
@@ -153,9 +201,14 @@ class GenericDialect:
         """The column such that two values are equal only if they are the same."""
         return self.place(column)
 
+    def value(self, column: Column, kind: Kind, value: str, name: str) -> Sql:
+        """A value of a key column, to compare it with."""
+        return Sql(text=f":{name}", binds={name: bind_value(kind, value)})
+
     def equals(self, column: Column, kind: Kind, value: str, name: str) -> Sql:
         """The condition that a key column has this value."""
-        return Sql(text=f"{self.place(column)} = :{name}", binds={name: bind_value(kind, value)})
+        sought = self.value(column, kind, value, name)
+        return Sql(text=f"{self.place(column)} = {sought.text}", binds=sought.binds)
 
     # --- watermarks --------------------------------------------------------------------------------------------
 
@@ -195,18 +248,21 @@ class GenericDialect:
         return Sql(text=f"{self.place(column)} < {bound.text}", binds=bound.binds)
 
     def position(self, column: Column, saved: Watermark | None, horizon: Watermark | None) -> Sql | None:
-        """0 for rows behind the saved watermark, 2 for rows beyond the horizon, 1 for the rest; compared there."""
+        """Whether a row is `BEHIND` the saved watermark, `BEYOND` the horizon, `HELD` or none of these; compared there."""
         cases: list[str] = []
         binds: dict[str, object] = {}
         if saved is not None:
             point = self.point(column, saved, 0, "saved")
-            cases.append(f"WHEN {self.place(column)} < {point.text} THEN 0")
+            cases.append(f"WHEN {self.place(column)} < {point.text} THEN {BEHIND}")
             binds |= point.binds
         if horizon is not None:
             point = self.point(column, horizon, 0, "horizon")
-            cases.append(f"WHEN {self.place(column)} > {point.text} THEN 2")
+            if saved is not None:  # a bound below the saved watermark keeps what is saved
+                kept = self.point(column, saved, 0, "saved")
+                cases.append(f"WHEN {self.place(column)} > {point.text} AND {point.text} < {kept.text} THEN {HELD}")
+            cases.append(f"WHEN {self.place(column)} > {point.text} THEN {BEYOND}")
             binds |= point.binds
-        return Sql(text=f"CASE {' '.join(cases)} ELSE 1 END", binds=binds) if cases else None
+        return Sql(text=f"CASE {' '.join(cases)} ELSE {WITHIN} END", binds=binds) if cases else None
 
     def mark_of(self, column: Column, moment: datetime) -> Watermark | None:
         """An instant as a watermark of the column; None where the column's values are no times."""

@@ -20,15 +20,16 @@ from syncer.source.dialect_generic import (
     CONNECT_SECONDS,
     STATEMENT_SECONDS,
     GenericDialect,
+    Horizon,
     Sql,
     is_number,
     numeric,
     row_of,
 )
+from syncer.source.horizon_mysql import error_number, horizon
 
 _BINARY_CHARSET = 63
 _DUPLICATE_COLUMN = 1060
-_ACCESS_DENIED = 1227
 _INTEGERS = {
     FIELD_TYPE.TINY: "TINYINT", FIELD_TYPE.SHORT: "SMALLINT", FIELD_TYPE.INT24: "MEDIUMINT",
     FIELD_TYPE.LONG: "INT", FIELD_TYPE.LONGLONG: "BIGINT", FIELD_TYPE.YEAR: "YEAR",
@@ -45,7 +46,6 @@ _CASTS = {Kind.TIMESTAMP: "DATETIME(6)", Kind.INSTANT: "DATETIME(6)", Kind.DATE:
 #: the lower end of times; below it the server's arithmetic gives NULL
 _FIRST_MOMENT = "0000-01-01"
 _LOWEST = {Kind.INTEGER: -(2**63), Kind.DECIMAL: -(10**65) + 1}
-_MARGIN = timedelta(seconds=5)
 
 
 class MysqlDialect(GenericDialect):
@@ -53,6 +53,7 @@ class MysqlDialect(GenericDialect):
 
     enforces_keys = True
     has_limit = True
+    orders_nulls = "first"
 
     def engine_options(self) -> dict[str, Any]:
         """Only integers and floats are converted; all else stays text, or bytes."""
@@ -84,18 +85,9 @@ class MysqlDialect(GenericDialect):
         """A plain BEGIN would take its snapshot at the first read only."""
         connection.exec_driver_sql("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY").close()
 
-    def horizon(self, connection: Connection) -> datetime | None:
-        """The start of the oldest open transaction, where the PROCESS privilege shows it, or now; less a margin."""
-        # InnoDB tells the time of its transactions in the zone of the server's system.
-        oldest = "(SELECT CONVERT_TZ(MIN(trx_started), 'SYSTEM', '+00:00') FROM information_schema.innodb_trx)"
-        try:
-            (told,) = row_of(connection, f"SELECT LEAST(UTC_TIMESTAMP(6), IFNULL({oldest}, UTC_TIMESTAMP(6)))")
-        except DBAPIError as error:
-            if _number(error) != _ACCESS_DENIED:
-                raise
-            (told,) = row_of(connection, "SELECT UTC_TIMESTAMP(6)")
-        connection.rollback()
-        return datetime.fromisoformat(str(told)).replace(tzinfo=UTC) - _MARGIN
+    def horizon(self, connection: Connection) -> Horizon:
+        """The start of the oldest transaction or statement that is open; see `horizon_mysql`."""
+        return horizon(connection)
 
     def interrupt(self, driver: Any) -> None:
         """End the connection under the statement; the server notices when it next wants to answer."""
@@ -129,7 +121,7 @@ class MysqlDialect(GenericDialect):
         try:
             return super().describe(connection, query)
         except DBAPIError as error:
-            if _number(error) != _DUPLICATE_COLUMN:
+            if error_number(error) != _DUPLICATE_COLUMN:
                 raise
             raise MappingError(
                 f"two columns of the query have the same name: {self.words(error.orig or error)}",
@@ -164,10 +156,6 @@ class MysqlDialect(GenericDialect):
         if column.kind in {Kind.TEXT, Kind.JSON}:
             return f"CAST({self.place(column)} AS BINARY)"
         return self.place(column)
-
-    def equals(self, column: Column, kind: Kind, value: str, name: str) -> Sql:
-        """By value; the caller sorts out what only the collation calls equal."""
-        return Sql(text=f"{self.place(column)} = :{name}", binds={name: bind_value(kind, value)})
 
     def point(self, column: Column, watermark: Watermark, back: timedelta | int, name: str) -> Sql:
         """Times less the lookback by the server; integers and decimals as exact literals."""
@@ -214,10 +202,6 @@ class MysqlDialect(GenericDialect):
             text = moment.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ")
             return Watermark(kind=Kind.INSTANT, text=text)
         return super().mark_of(column, moment)
-
-
-def _number(error: DBAPIError) -> object:
-    return error.orig.args[0] if error.orig is not None and error.orig.args else None
 
 
 def _whole(back: timedelta | int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -18,12 +18,14 @@ from syncer.source.dialect_generic import (
     CONNECT_SECONDS,
     STATEMENT_SECONDS,
     GenericDialect,
+    Horizon,
     Sql,
     column_of,
     is_number,
     numeric,
     row_of,
 )
+from syncer.source.horizon_postgresql import OURS, horizon
 
 #: of the transaction only, so that a connection pooler's other clients never see them
 _SETTINGS = {
@@ -49,7 +51,6 @@ _KINDS = {
 }  # fmt: skip
 _LOWEST = {Kind.INTEGER: "-9223372036854775808", Kind.DECIMAL: "-1e1000"}
 _SMALLEST_BIGINT = -(2**63)
-_MARGIN = timedelta(seconds=5)
 
 
 class PostgresDialect(GenericDialect):
@@ -57,6 +58,7 @@ class PostgresDialect(GenericDialect):
 
     enforces_keys = True
     has_limit = True
+    orders_nulls = "last"
 
     def engine_options(self) -> dict[str, Any]:
         """Time limits and UTF-8, unless the URL says otherwise; no hstore look-up."""
@@ -79,28 +81,18 @@ class PostgresDialect(GenericDialect):
                 connection.adapters.register_loader(known.array_oid, TextLoader)
 
     def begin(self, connection: Connection) -> None:
-        """The first statement takes the snapshot."""
+        """The first statement takes the snapshot, and marks the transaction as one that only reads."""
         settings = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in _SETTINGS.items())
-        connection.exec_driver_sql(f"SELECT {settings}").close()
+        mark = f"set_config('application_name', '{OURS}' || current_setting('application_name'), true)"
+        connection.exec_driver_sql(f"SELECT {settings}, {mark}").close()
 
     def interrupt(self, driver: Any) -> None:
         """Ask the server to cancel the statement."""
         driver.cancel_safe(timeout=5.0)
 
-    def horizon(self, connection: Connection) -> datetime | None:
-        """The start of the oldest other transaction, or now; less a margin.
-
-        Open transactions that wrote nothing yet count too: `now()` in them is when they began. Without
-        `pg_read_all_stats` other users' transactions are hidden; the lookback is what remains then.
-        """
-        (seconds,) = row_of(
-            connection,
-            "SELECT CAST(extract(epoch FROM least(clock_timestamp(), (SELECT min(xact_start) FROM pg_stat_activity "
-            "WHERE pid <> pg_backend_pid() AND datname = current_database() AND application_name <> 'syncer' "
-            "AND backend_type = 'client backend'))) * 1000000 AS bigint)",
-        )
-        connection.rollback()
-        return datetime.fromisoformat("1970-01-01T00:00:00+00:00") + timedelta(microseconds=seconds) - _MARGIN
+    def horizon(self, connection: Connection) -> Horizon:
+        """The start of the oldest transaction that is open in this database; see `horizon_postgresql`."""
+        return horizon(connection)
 
     def identity(self, connection: Connection) -> str:
         """The cluster's own number and the database; host and database where the number may not be read."""
@@ -176,12 +168,15 @@ class PostgresDialect(GenericDialect):
         """Arrays can be ordered, but they are JSON to us."""
         return column.kind is not Kind.JSON
 
-    def equals(self, column: Column, kind: Kind, value: str, name: str) -> Sql:
+    def value(self, column: Column, kind: Kind, value: str, name: str) -> Sql:
         """In the column's own type, so that its index is used."""
-        bind = {name: bind_value(kind, value)}
+        return Sql(text=f"CAST(:{name} AS {_base(column)})", binds={name: bind_value(kind, value)})
+
+    def equals(self, column: Column, kind: Kind, value: str, name: str) -> Sql:
+        """JSON is compared as text."""
         if column.kind is Kind.JSON:
-            return Sql(text=f"{self.grouped(column)} = CAST(:{name} AS text)", binds=bind)
-        return Sql(text=f"{self.place(column)} = CAST(:{name} AS {_base(column)})", binds=bind)
+            return Sql(text=f"{self.grouped(column)} = CAST(:{name} AS text)", binds={name: value})
+        return super().equals(column, kind, value, name)
 
     def point(self, column: Column, watermark: Watermark, back: timedelta | int, name: str) -> Sql:
         """Times and decimals less the lookback by the server; integers are exact here as well."""

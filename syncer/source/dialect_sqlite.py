@@ -17,7 +17,19 @@ from syncer.core.model import Column, Kind, Watermark
 from syncer.core.watermark import TIME_KINDS, bind_value
 from syncer.errors import MappingError, SourceUnreachable
 from syncer.source import text_times
-from syncer.source.dialect_generic import GenericDialect, Sql, is_number, numeric, row_of, select
+from syncer.source.dialect_generic import (
+    BEYOND,
+    HELD,
+    WITHIN,
+    GenericDialect,
+    Horizon,
+    Sql,
+    is_number,
+    numeric,
+    row_of,
+    select,
+)
+from syncer.source.horizon_sqlite import horizon
 
 _BUSY_SECONDS = 60
 #: the first that is found in the declared type decides
@@ -35,6 +47,7 @@ class SqliteDialect(GenericDialect):
     """SQLite 3.31 and later."""
 
     has_limit = True
+    orders_nulls = "first"
 
     @property
     def file(self) -> Path:
@@ -58,10 +71,9 @@ class SqliteDialect(GenericDialect):
         connection.exec_driver_sql("BEGIN").close()
         row_of(connection, "SELECT count(*) FROM sqlite_master")
 
-    def horizon(self, connection: Connection) -> datetime | None:
-        """Now: there is one writer, and what is not committed yet is not stamped earlier."""
-        (told,) = row_of(connection, "SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')")
-        return datetime.fromisoformat(told).replace(tzinfo=UTC)
+    def horizon(self, connection: Connection) -> Horizon:
+        """Now, when no writer is at work; see `horizon_sqlite`."""
+        return horizon(connection, self.file)
 
     def interrupt(self, driver: Any) -> None:
         """End the statement."""
@@ -86,9 +98,9 @@ class SqliteDialect(GenericDialect):
         """Without the column's own collation."""
         return f"{self.place(column)} COLLATE BINARY"
 
-    def equals(self, column: Column, kind: Kind, value: str, name: str) -> Sql:
+    def value(self, column: Column, kind: Kind, value: str, name: str) -> Sql:
         """By the value's own type; text that is no UTF-8 goes as bytes."""
-        return Sql(text=f"{self.place(column)} = {_cast(kind, value, name)}", binds={name: _bind(kind, value)})
+        return Sql(text=_cast(kind, value, name), binds={name: _bind(kind, value)})
 
     def point(self, column: Column, watermark: Watermark, back: timedelta | int, name: str) -> Sql:
         """The watermark less the lookback: numbers by arithmetic, times by SQLite's date functions."""
@@ -173,11 +185,14 @@ class SqliteDialect(GenericDialect):
         if horizon is None:
             return plain
         place = self.place(column)
-        before = plain.text.removeprefix("CASE").removesuffix(" ELSE 1 END") if plain else ""
+        before = plain.text.removeprefix("CASE").removesuffix(f" ELSE {WITHIN} END") if plain else ""
         later = f"{place} GLOB '[0-9]*' AND replace({place}, 'T', ' ') > :horizon"
+        if saved is not None:  # a bound below the saved watermark keeps what is saved
+            before += f" WHEN {later} AND :horizon < replace(:saved_text, 'T', ' ') THEN {HELD}"
+        told = {"saved_text": saved.text} if saved is not None else {}
         return Sql(
-            text=f"CASE{before} WHEN {later} THEN 2 ELSE 1 END",
-            binds={**(plain.binds if plain else {}), "horizon": horizon.text},
+            text=f"CASE{before} WHEN {later} THEN {BEYOND} ELSE {WITHIN} END",
+            binds={**(plain.binds if plain else {}), **told, "horizon": horizon.text},
         )
 
     def mark_of(self, column: Column, moment: datetime) -> Watermark | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, CursorResult, Engine, text
@@ -16,7 +18,7 @@ from syncer.source import statements
 from syncer.source.base import Chunk, Described, KeyFaults
 from syncer.source.chunks import chunks
 from syncer.source.describing import find_table, resolve
-from syncer.source.dialect_generic import GenericDialect, Sql
+from syncer.source.dialect_generic import GenericDialect, Horizon, Sql
 from syncer.source.failures import asking, connecting
 
 _KEYS_AT_ONCE = 100
@@ -49,7 +51,7 @@ class SqlSource:
         with self.snapshot() as connection:
             query, key = self._query(connection, mapping)
             columns = self._dialect.describe(connection, Sql(text=query.render()))
-            return resolve(mapping, columns, key)
+            return replace(resolve(mapping, columns, key), placed=query.places_watermark)
 
     def key_faults(self, mapping: CollectionMapping, described: Described) -> KeyFaults:
         """Count NULL and repeated keys and NULL watermarks, in one snapshot."""
@@ -70,18 +72,23 @@ class SqlSource:
         """Stream the plan's rows from one snapshot. Leaving in the middle closes it without reading the rest."""
         with self._connection() as connection:
             with asking(self._name, self._dialect):
-                horizon = self._horizon(connection, plan, described)
+                horizon, bound = self._horizon(connection, plan, described)
                 self._dialect.begin(connection)
                 reading = self._reading(connection, plan, described, horizon)
                 statement = text(reading.sql.text).execution_options(stream_results=True)
                 result = connection.execute(statement, dict(reading.sql.binds))
             stream = _Stream(result, self._name, self._dialect)
             try:
-                yield chunks(stream.fetch, reading, self._dialect, plan.limit)
+                yield chunks(stream.fetch, reading, self._dialect, limit=plan.limit, bound=bound)
             finally:
                 if not stream.drained:
                     self._dialect.abandon(connection)
                 result.close()
+
+    def horizon(self) -> Horizon | None:
+        """How far everything that was stamped by the database's clock can be seen now."""
+        with self._connection() as connection, asking(self._name, self._dialect):
+            return self._dialect.horizon(connection)
 
     def read_keys(self, mapping: CollectionMapping, described: Described, keys: Sequence[str]) -> list[Row]:
         """The current rows with these keys; absent ones are left out."""
@@ -138,12 +145,15 @@ class SqlSource:
         query = f"SELECT * FROM {self._dialect.path(schema, table)}"  # noqa: S608  quoted names of a table that is there
         return PreparedQuery(parts=(query,)), self._dialect.own_key(connection, schema, table)
 
-    def _horizon(self, connection: Connection, plan: RunPlan, described: Described) -> Watermark | None:
+    def _horizon(
+        self, connection: Connection, plan: RunPlan, described: Described
+    ) -> tuple[Watermark | None, datetime | None]:
+        """What no saved watermark may pass, as a watermark and as an instant; asked before the snapshot is taken."""
         column = statements.watermark_column(described)
-        if column is None or not plan.saves:
-            return None
-        moment = self._dialect.horizon(connection)
-        return self._dialect.mark_of(column, moment) if moment is not None else None
+        if column is None or not plan.saves or plan.ceiling is not None:
+            return plan.ceiling, None
+        horizon = self._dialect.horizon(connection)
+        return (None, None) if horizon is None else (self._dialect.mark_of(column, horizon.at), horizon.at)
 
     def _reading(
         self, connection: Connection, plan: RunPlan, described: Described, horizon: Watermark | None

@@ -16,6 +16,7 @@ from syncer.errors import MappingError
 from syncer.source.base import Described
 from syncer.source.describing import column_named
 from syncer.source.dialect_generic import GenericDialect, Sql, select
+from syncer.source.keyset import ReadOrder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,13 +24,16 @@ class Reading:
     """The statement of a plan, and how to see the watermark in its rows."""
 
     sql: Sql
-    #: the watermark column and where it stands in a row
-    column: Column | None
-    index: int
+    order: ReadOrder
     #: the last value of a row says where it stands: see `GenericDialect.position`
     positioned: bool
     saved: Watermark | None
     horizon: Watermark | None
+
+    @property
+    def column(self) -> Column | None:
+        """The watermark column."""
+        return self.order.watermark
 
 
 def reading(
@@ -49,18 +53,19 @@ def reading(
     column = watermark_column(described)
     position = dialect.position(column, plan.watermark, horizon) if column else None
     inner = placed(dialect, query, plan, described)
+    order = read_order(dialect, described)
     conditions = _conditions(dialect, query, plan, column, connection) if column else []
+    conditions += [order.from_on(plan.after)] if plan.after is not None else []
+    conditions += [order.up_to(plan.until)] if plan.until is not None else []
     items = ", ".join(map(dialect.item, described.columns)) + (f", {position.text}" if position else "")
     where = f"\nWHERE {' AND '.join(condition.text for condition in conditions)}" if conditions else ""
-    order = f"\nORDER BY {_order(dialect, described, column)}" if column else ""
     limit = f"\nLIMIT {int(plan.limit)}" if plan.limit is not None and dialect.has_limit else ""
     binds = dict(inner.binds) | (dict(position.binds) if position else {})
     for condition in conditions:
         binds |= condition.binds
     return Reading(
-        sql=Sql(text=f"{select(items, inner)}{where}{order}{limit}", binds=binds),
-        column=column, index=described.columns.index(column) if column else -1, positioned=position is not None,
-        saved=plan.watermark, horizon=horizon,
+        sql=Sql(text=f"{select(items, inner)}{where}{order.sql}{limit}", binds=binds), order=order,
+        positioned=position is not None, saved=plan.watermark, horizon=horizon,
     )  # fmt: skip
 
 
@@ -111,10 +116,14 @@ def _conditions(
     return [Sql(text=f"({each.text} OR {empty})", binds=each.binds) for each in conditions]
 
 
-def _order(dialect: GenericDialect, described: Described, column: Column) -> str:
-    keys = [column_named(described.columns, name) for name in described.primary_key]
-    ordered = [column, *(key for key in keys if key != column and dialect.can_order_by(key))]
-    return ", ".join(map(dialect.place, ordered))
+def read_order(dialect: GenericDialect, described: Described) -> ReadOrder:
+    """How the rows of a mapping are ordered."""
+    column, keys = watermark_column(described), _keys(described)
+    return ReadOrder(
+        dialect=dialect, watermark=column, key=tuple(keys),
+        index=described.columns.index(column) if column else None,
+        indexes=tuple(described.columns.index(key) for key in keys),
+    )  # fmt: skip
 
 
 def counting_nulls(dialect: GenericDialect, inner: Sql, described: Described) -> Sql:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from syncer.core.model import Checkpoint, DeadLetter, Lease, RunReport
+from syncer.core.model import Checkpoint, DeadLetter, Doubt, Lease, RunReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +35,10 @@ class Commit:
     fingerprints: Mapping[str, Fingerprint] = field(default_factory=dict)
     #: ids whose object is what was accepted before
     unchanged: Sequence[str] = ()
-    #: ids whose fingerprint is no longer certain: their request may or may not have landed.
-    #: Wins over `fingerprints`
-    forget: Sequence[str] = ()
+    #: what is in doubt from now on; one of the same run and part is replaced
+    doubts: Sequence[Doubt] = ()
+    #: run and part of what is in doubt no longer
+    assured: Sequence[tuple[str, int]] = ()
     #: numbers of dead letters that this run resolved; those of other mappings stay
     resolved: Sequence[int] = ()
     #: the run read every row: dead letters without an id that earlier runs left are outdated
@@ -101,10 +102,16 @@ class Store(Protocol):
         """All of them, by mapping name."""
 
     def reset(self, lease: Lease, *, fingerprints: bool) -> None:
-        """Forget the mapping's checkpoint, and its fingerprints when asked. Raises `LeaseLost`."""
+        """Forget the mapping's checkpoint, and its fingerprints when asked; doubts stay. Raises `LeaseLost`."""
 
     def fingerprints(self, mapping: str, ids: Sequence[str]) -> Mapping[str, Fingerprint]:
         """What is known of these ids; unknown ones are left out."""
+
+    def doubts(self, mapping: str) -> Sequence[Doubt]:
+        """What is in doubt, in the order of run and part."""
+
+    def doubt_counts(self) -> Mapping[str, int]:
+        """How many rows of each mapping are in doubt; those that are on their way right now are not counted."""
 
     def runs(self, mapping: str | None = None, limit: int = 20) -> Sequence[RunReport]:
         """The latest runs, newest start first; of equal starts the one recorded last comes first."""

@@ -5,25 +5,27 @@ Connections, timeouts and transactions live here; tables and values do not.
 
 from __future__ import annotations
 
+import random
 import sqlite3
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Dialect, Engine, ExceptionContext, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
-from syncer.errors import StateError
-from syncer.state.faults import is_deadlock, translated
+from syncer.errors import StateError, StateUnwritable, SyncerError
+from syncer.state.faults import failed, is_deadlock, translated, unopened
 
 T = TypeVar("T")
 
 #: seconds to wait for another process's transaction
 PATIENCE: Final = 10
 _WRITES: Final = "syncer_writes"
-_TRIES: Final = 5
 _PATIENT_DRIVERS: Final = ("psycopg", "pymysql")
 # a stopped holder of a row lock must not stop the others: the server ends its transaction
 _POSTGRES_LIMITS: Final = (
@@ -34,6 +36,10 @@ _POSTGRES_LIMITS: Final = (
 
 class Database:
     """Runs pieces of work in transactions; whatever the driver raises comes out as a `StateError`."""
+
+    _tries = 5
+    #: seconds; doubles with every try
+    _longest_first_pause = 0.0
 
     def __init__(self, engine: Engine, place: str) -> None:
         self.place = place
@@ -50,25 +56,20 @@ class Database:
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Do the work in a transaction that takes no write lock."""
-        with translated(self.place), self._engine.begin() as connection:
-            return work(connection)
+        return self._attempt(lambda: self._transact(self._engine, work))
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Do the work in a transaction: afterwards all is durable, or none. Deadlocks are tried again."""
-        with translated(self.place):
-            for _ in range(_TRIES - 1):
-                try:
-                    return self._transact(work)
-                except DBAPIError as error:
-                    if not is_deadlock(error.orig):
-                        raise
-            return self._transact(work)
+        return self._attempt(lambda: self._transact(self._writer, work))
 
-    @contextmanager
-    def session(self) -> Iterator[Connection]:
-        """A connection for writing; the caller commits, what is not committed is rolled back."""
-        with translated(self.place), self._writer.connect() as connection:
-            yield connection
+    def session(self, work: Callable[[Connection], T]) -> T:
+        """Do the work with a connection for writing. It commits by itself; the rest is rolled back."""
+
+        def attempt() -> T:
+            with self._writer.connect() as connection:
+                return work(connection)
+
+        return self._attempt(attempt)
 
     @contextmanager
     def bare(self) -> Iterator[sqlite3.Connection]:
@@ -85,9 +86,51 @@ class Database:
         """Close the idle connections. Idempotent."""
         self._engine.dispose()
 
-    def _transact(self, work: Callable[[Connection], T]) -> T:
-        with self._writer.begin() as connection:
+    @staticmethod
+    def _transact(engine: Engine, work: Callable[[Connection], T]) -> T:
+        with engine.begin() as connection:
             return work(connection)
+
+    def _attempt(self, attempt: Callable[[], T]) -> T:
+        with translated(self.place):
+            for number in range(self._tries - 1):
+                try:
+                    return attempt()
+                except DBAPIError as error:
+                    if not self._may_succeed_again(error):
+                        raise
+                time.sleep(random.uniform(0, self._longest_first_pause * 2**number))  # noqa: S311  not a secret
+            return attempt()
+
+    def _may_succeed_again(self, error: DBAPIError) -> bool:
+        return is_deadlock(error.orig)
+
+
+class ForeignDatabase(Database):
+    """A database whose driver's errors nobody here can read: each may mean that another transaction came first.
+
+    So each is tried again, for about five seconds. The threads of a process take turns, and only other processes
+    are left to come first.
+    """
+
+    _tries = 9
+    _longest_first_pause = 0.04
+
+    def __init__(self, engine: Engine, place: str, *, read_only: bool) -> None:
+        super().__init__(engine, place)
+        self._read_only = read_only
+        self._turn = threading.Lock()
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """See `Database.write`. Raises `StateUnwritable` when opened for reading: not every database would."""
+        if self._read_only:
+            raise StateUnwritable(f"the state store {self.place} was opened for reading")
+        with self._turn:
+            return super().write(work)
+
+    def _may_succeed_again(self, error: DBAPIError) -> bool:
+        # whether a commit took place before its connection broke is unknown
+        return not error.connection_invalidated
 
 
 def sqlite_database(path: Path, *, read_only: bool) -> Database:
@@ -149,6 +192,34 @@ def server_database(url: URL, place: str, *, read_only: bool) -> Database:
             connection.exec_driver_sql(_POSTGRES_LIMITS)
 
     return Database(engine, place)
+
+
+def foreign_database(url: URL, place: str, *, read_only: bool) -> Database:
+    """A database that SQLAlchemy speaks to and nothing more is known of. Nothing is opened yet.
+
+    Raises:
+        StateError: the URL has an option that the driver cannot take; also later, when it is first used.
+    """
+    try:
+        engine = create_engine(url, hide_parameters=True, pool_pre_ping=True)
+    except (TypeError, ValueError):
+        raise _odd_option(place) from None
+
+    @event.listens_for(engine, "do_connect")
+    def connect(dialect: Dialect, _: object, arguments: Sequence[Any], options: dict[str, Any]) -> Any:
+        try:
+            return dialect.connect(*arguments, **options)
+        except Exception as error:  # noqa: BLE001  drivers raise anything, and their words may hold a password
+            raise unopened(error, place) from None
+
+    @event.listens_for(engine, "handle_error")
+    def hide(context: ExceptionContext) -> None:
+        original = context.original_exception
+        if context.sqlalchemy_exception is None and not isinstance(original, SyncerError):
+            # not one of the driver's declared errors: its words may hold a value
+            raise failed(original, place) from None
+
+    return ForeignDatabase(engine, place, read_only=read_only)
 
 
 def _odd_option(place: str) -> StateError:

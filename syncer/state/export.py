@@ -9,10 +9,11 @@ from syncer.state.base import Store
 
 
 def export_state(store: Store) -> dict[str, object]:
-    """What a person may carry elsewhere: `{"checkpoints": [...], "dead_letters": {mapping: count}}`."""
+    """What a person may carry elsewhere: `{"checkpoints": [...], "dead_letters": {mapping: count}, "in_doubt": {mapping: rows}}`."""
     return {
         "checkpoints": [_checkpoint(each) for each in store.checkpoints()],
         "dead_letters": dict(sorted(store.dead_letter_counts().items())),
+        "in_doubt": dict(sorted(store.doubt_counts().items())),
     }
 
 

@@ -1,35 +1,52 @@
-"""Leases in `syncer_leases`: a row per mapping, never deleted, locked while looked at. Rules: `tenure`."""
+"""Leases in `syncer_leases`: a row per mapping, never deleted, locked while looked at.
+
+The rules are in `tenure`; the time they are measured by is told in `clocks`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, select, update
 
 from syncer.core.model import Lease
-from syncer.state.rows import tenure_of, tenure_row
-from syncer.state.tables import insert_absent, leases, upsert
+from syncer.state.clocks import agreed, utc_now
+from syncer.state.rows import tenure_of
+from syncer.state.tables import leases
 from syncer.state.tenure import Tenure, lost, succeed
+from syncer.state.writing import put_absent
 
 
 def prepare(connection: Connection, mapping: str) -> None:
     """Make sure the mapping has a row. In a transaction of its own: MySQL deadlocks if that also locks it."""
-    connection.execute(insert_absent(connection.dialect, leases), {"mapping": mapping, "epoch": 0})
+    put_absent(connection, leases, {"mapping": mapping, "epoch": 0, "turn": 0})
 
 
-def take(connection: Connection, mapping: str, owner: str, now: datetime, ttl: timedelta) -> Lease:
-    """Give the mapping's lease to the owner. Raises `LeaseHeld`."""
-    lease = succeed(_locked(connection, mapping), mapping, owner, now, ttl)
-    tenure = Tenure(epoch=lease.epoch, owner=owner, since=now, expires_at=lease.expires_at)
-    connection.execute(upsert(connection.dialect, leases), tenure_row(lease, tenure))
+def take(
+    connection: Connection,
+    mapping: str,
+    owner: str,
+    now: datetime,
+    ttl: timedelta,
+    *,
+    clock: Callable[[], datetime] = utc_now,
+) -> Lease:
+    """Give the mapping's lease to the owner, measured by the database's clock. Raises `LeaseHeld`."""
+    found, at = _locked(connection, mapping), agreed(connection, now, clock)
+    lease = succeed(found, mapping, owner, at, ttl)
+    tenure = Tenure(epoch=lease.epoch, owner=owner, since=at, expires_at=lease.expires_at)
+    connection.execute(update(leases).where(leases.c.mapping == mapping), asdict(tenure))
     return lease
 
 
-def prolong(connection: Connection, lease: Lease, now: datetime, ttl: timedelta) -> Lease:
-    """Let the lease last longer. Raises `LeaseLost`."""
+def prolong(
+    connection: Connection, lease: Lease, now: datetime, ttl: timedelta, *, clock: Callable[[], datetime] = utc_now
+) -> Lease:
+    """Let the lease last longer, measured by the database's clock. Raises `LeaseLost`."""
     require(connection, lease)
-    expires_at = now + ttl
+    expires_at = agreed(connection, now, clock) + ttl
     change = update(leases).where(leases.c.mapping == lease.mapping)
     connection.execute(change, {"expires_at": expires_at})
     return replace(lease, expires_at=expires_at)
@@ -59,6 +76,7 @@ def held(connection: Connection) -> tuple[Lease, ...]:
 
 
 def _locked(connection: Connection, mapping: str) -> Tenure:
-    query = select(leases).where(leases.c.mapping == mapping).with_for_update()
-    row = connection.execute(query).mappings().one_or_none()
+    # not FOR UPDATE, which some databases lack; nor a change to the same value, which DuckDB takes for none
+    connection.execute(update(leases).where(leases.c.mapping == mapping).values(turn=leases.c.turn + 1))
+    row = connection.execute(select(leases).where(leases.c.mapping == mapping)).mappings().one_or_none()
     return Tenure() if row is None else tenure_of(row)

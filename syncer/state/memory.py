@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from syncer.core.model import Checkpoint, DeadLetter, Lease, RunReport
+from syncer.core.model import Checkpoint, DeadLetter, Doubt, Lease, RunReport
 from syncer.state.base import Commit, Fingerprint, latest_letters, outdated_ids, require_fit
 from syncer.state.tenure import Tenure, lost, succeed
 
@@ -24,6 +24,7 @@ class MemoryStore:
         self._dead_letters: dict[int, DeadLetter] = {}
         self._last_number = 0
         self._fingerprints: dict[str, dict[str, Fingerprint]] = {}
+        self._doubts: dict[str, dict[tuple[str, int], Doubt]] = {}
         self._fires: dict[tuple[str, str], datetime] = {}
 
     def __repr__(self) -> str:
@@ -67,10 +68,11 @@ class MemoryStore:
             self._runs[commit.run.run_id] = commit.run
             if commit.checkpoint is not None:
                 self._checkpoints[lease.mapping] = commit.checkpoint
-            known = self._fingerprints.setdefault(lease.mapping, {})
-            known.update(commit.fingerprints)
-            for each in commit.forget:
-                known.pop(each, None)
+            self._fingerprints.setdefault(lease.mapping, {}).update(commit.fingerprints)
+            doubts = self._doubts.setdefault(lease.mapping, {})
+            doubts.update({(each.run_id, each.part): each for each in commit.doubts})
+            for assured in commit.assured:
+                doubts.pop(assured, None)
             self._remove(n for n in commit.resolved if self._mapping_of(n) == lease.mapping)
             self._remove(self._outdated(lease.mapping, commit))
             self._store(latest_letters(commit.dead_letters))
@@ -107,6 +109,20 @@ class MemoryStore:
         with self._lock:
             known = self._fingerprints.get(mapping, {})
             return {each: known[each] for each in ids if each in known}
+
+    def doubts(self, mapping: str) -> Sequence[Doubt]:
+        """See `Store.doubts`."""
+        with self._lock:
+            return tuple(each for _, each in sorted(self._doubts.get(mapping, {}).items()))
+
+    def doubt_counts(self) -> Mapping[str, int]:
+        """See `Store.doubt_counts`."""
+        with self._lock:
+            sizes = {
+                mapping: sum(len(each.keys) for each in doubts.values() if each.since is not None)
+                for mapping, doubts in self._doubts.items()
+            }
+        return {mapping: size for mapping, size in sizes.items() if size}
 
     def runs(self, mapping: str | None = None, limit: int = 20) -> Sequence[RunReport]:
         """See `Store.runs`."""

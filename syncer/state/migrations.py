@@ -1,7 +1,7 @@
 """How the state tables came to be, step by step. A released step never changes; a new shape is a new step.
 
 Version N is the state after the first N steps. A step and the record of its version commit together where the
-database can. MySQL commits every DDL statement by itself: there, steps must bear being begun again.
+database can. MySQL and others commit every DDL statement by itself: there, steps must bear being begun again.
 """
 
 from __future__ import annotations
@@ -13,19 +13,26 @@ from typing import Final, TypeAlias
 from sqlalchemy import Connection, inspect, select, text
 
 from syncer.errors import StateTooNew, StateUnwritable
+from syncer.state import portable
+from syncer.state.columns import FAMILIES, MYSQL
 from syncer.state.database import PATIENCE, Database
 from syncer.state.faults import damaged
 from syncer.state.sqlite_file import mark_ours
-from syncer.state.tables import meta, metadata, upsert
+from syncer.state.tables import meta, metadata
+from syncer.state.writing import put, put_absent
 
 Step: TypeAlias = Callable[[Connection], None]
 
-_MYSQL: Final = ("mysql", "mariadb")
+#: dialects known to undo DDL with the transaction
+_WHOLE: Final = ("sqlite", "postgresql")
 _LOCK: Final = 0x53594E43
 
 
 def create_tables(connection: Connection) -> None:
     """Step 1: every table."""
+    if connection.dialect.name not in FAMILIES:
+        portable.create(connection)
+        return
     if connection.dialect.name == "sqlite":
         mark_ours(connection)
     # first, because where DDL cannot be rolled back its presence says that a creation was begun
@@ -67,25 +74,42 @@ def version_of(database: Database, steps: Sequence[Step] = STEPS) -> int:
 
 def _advance(database: Database, steps: Sequence[Step], back_up: Callable[[int], object] | None) -> None:
     """Take the next step, unless another process was faster."""
-    with database.session() as connection, _alone(connection, database.place):
-        version = _recorded(connection, database.place)
-        if version >= len(steps):
-            return
-        if version and back_up is not None:
-            back_up(version)
-        steps[version](connection)
-        record = upsert(connection.dialect, meta)
-        connection.execute(record, {"name": "version", "content": str(version + 1)})
-        connection.commit()
+
+    def work(connection: Connection) -> None:
+        with _alone(connection, database.place):
+            version = _recorded(connection, database.place)
+            if version >= len(steps):
+                return
+            if version and back_up is not None:
+                back_up(version)
+            steps[version](connection)
+            _record(connection, version + 1)
+            connection.commit()
+
+    database.session(work)
+
+
+def _record(connection: Connection, version: int) -> None:
+    row = {"name": "version", "content": str(version)}
+    if version == 1:
+        # others may have created the tables as well, and gone on since
+        put_absent(connection, meta, row)
+    else:
+        put(connection, meta, [row])
 
 
 @contextmanager
 def _alone(connection: Connection, place: str) -> Iterator[None]:
-    """Only one process migrates. SQLite's write transaction sees to that by itself."""
+    """Only one process migrates. SQLite's write transaction sees to that by itself.
+
+    In a database outside `FAMILIES` several may create the tables at once: all but one fail, and find them later.
+    """
     name = connection.dialect.name
     if name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-    if name not in _MYSQL:
+    if name not in FAMILIES:
+        portable.take_turn(connection)
+    if name not in MYSQL:
         yield
         return
     lock = {"lock": _LOCK, "seconds": PATIENCE}
@@ -113,7 +137,7 @@ def _recorded(connection: Connection, place: str) -> int:
     if not _has_tables(connection, place):
         return 0
     content = connection.execute(select(meta.c.content).where(meta.c.name == "version")).scalar_one_or_none()
-    if content is None and connection.dialect.name in _MYSQL:
+    if content is None and connection.dialect.name not in _WHOLE:
         return 0
     if content is None or not content.isdecimal() or content == "0":
         raise damaged(place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import asdict
 from enum import Enum
 from typing import Any, TypeVar
@@ -13,10 +14,11 @@ from syncer.core.model import (
     Checkpoint,
     Counts,
     DeadLetter,
+    Doubt,
     Kind,
-    Lease,
     Mode,
     Outcome,
+    Position,
     Rejection,
     RunReport,
     Watermark,
@@ -41,6 +43,7 @@ def checkpoint_row(checkpoint: Checkpoint) -> dict[str, Any]:
         "digest": checkpoint.digest,
         **_watermark_columns(checkpoint.watermark),
         "updated_at": checkpoint.updated_at,
+        **_position_columns(checkpoint.position),
     }
 
 
@@ -51,7 +54,29 @@ def checkpoint_of(row: RowMapping) -> Checkpoint:
         digest=row["digest"],
         watermark=_watermark_of(row),
         updated_at=row["updated_at"],
+        position=_position_of(row),
     )
+
+
+def doubt_row(mapping: str, doubt: Doubt) -> dict[str, Any]:
+    """A row of `syncer_doubts`."""
+    return {
+        "mapping": mapping,
+        "run_id": doubt.run_id,
+        "number": doubt.part,
+        "since": doubt.since,
+        "size": len(doubt.keys),
+        "row_keys": json.dumps(doubt.keys, separators=(",", ":")),
+    }
+
+
+def doubt_of(row: RowMapping) -> Doubt:
+    """The doubt in a row. Raises `StateCorrupt`."""
+    try:
+        keys = tuple(map(str, json.loads(row["row_keys"])))
+    except (ValueError, TypeError):
+        raise damaged() from None
+    return Doubt(run_id=row["run_id"], part=row["number"], since=row["since"], keys=keys)
 
 
 def run_row(run: RunReport) -> dict[str, Any]:
@@ -67,6 +92,7 @@ def run_row(run: RunReport) -> dict[str, Any]:
         "finished_at": run.finished_at,
         **asdict(run.counts),
         **_watermark_columns(run.watermark),
+        "bound": run.bound,
         "error": run.error,
         "hint": run.hint,
         "exit_code": run.exit_code,
@@ -86,6 +112,7 @@ def run_of(row: RowMapping) -> RunReport:
         finished_at=row["finished_at"],
         counts=Counts(**{name: row[name] for name in COUNTS}),
         watermark=_watermark_of(row),
+        bound=row["bound"],
         error=row["error"],
         hint=row["hint"],
         exit_code=row["exit_code"],
@@ -144,11 +171,6 @@ def fingerprint_row(mapping: str, id: str, fingerprint: Fingerprint) -> dict[str
     }
 
 
-def tenure_row(lease: Lease, tenure: Tenure) -> dict[str, Any]:
-    """A row of `syncer_leases`."""
-    return {"mapping": lease.mapping, **asdict(tenure)}
-
-
 def tenure_of(row: RowMapping) -> Tenure:
     """What a row says of a mapping's lease."""
     return Tenure(epoch=row["epoch"], owner=row["owner"], since=row["since"], expires_at=row["expires_at"])
@@ -160,8 +182,22 @@ def _watermark_columns(watermark: Watermark | None) -> dict[str, Any]:
     return {"watermark_kind": watermark.kind.value, "watermark_text": watermark.text}
 
 
-def _watermark_of(row: RowMapping) -> Watermark | None:
-    kind, text = row["watermark_kind"], row["watermark_text"]
+def _position_columns(position: Position | None) -> dict[str, Any]:
+    mark = position.watermark if position is not None else None
+    return {
+        "position_kind": None if mark is None else mark.kind.value,
+        "position_text": None if mark is None else mark.text,
+        "position_key": None if position is None else position.key,
+    }
+
+
+def _position_of(row: RowMapping) -> Position | None:
+    key = row["position_key"]
+    return None if key is None else Position(watermark=_watermark_of(row, "position"), key=key)
+
+
+def _watermark_of(row: RowMapping, name: str = "watermark") -> Watermark | None:
+    kind, text = row[f"{name}_kind"], row[f"{name}_text"]
     if kind is None and text is None:
         return None
     if kind is None or text is None:

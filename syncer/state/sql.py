@@ -1,21 +1,23 @@
-"""The store in SQLite, PostgreSQL, MySQL or MariaDB. A method is a transaction (`acquire`: two).
+"""The store in any database that SQLAlchemy speaks to. A method is a transaction (`acquire`: two).
 
-Which statements run, in which order. How they are spoken is in `tables`, how values look in `rows`.
+Which statements run, in which order. How they are spoken is in `writing`, how values look in `rows`.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final, TypeVar
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, and_, bindparam, delete, func, select
 
-from syncer.core.model import Checkpoint, DeadLetter, Lease, RunReport
+from syncer.core.model import Checkpoint, DeadLetter, Doubt, Lease, RunReport
 from syncer.state import leases, rows, tables
 from syncer.state.base import Commit, Fingerprint, latest_letters, outdated_ids, require_fit
 from syncer.state.database import Database
+from syncer.state.writing import add, put
 
 #: values in one IN list; SQLite before 3.32 takes 999 variables
 _AT_ONCE: Final = 500
@@ -95,6 +97,22 @@ class SqlStore:
 
         return self._database.read(work)
 
+    def doubts(self, mapping: str) -> Sequence[Doubt]:
+        """See `Store.doubts`."""
+        table = tables.doubts
+        query = select(table).where(table.c.mapping == mapping).order_by(table.c.run_id, table.c.number)
+        found = self._database.read(lambda connection: connection.execute(query).mappings().all())
+        return tuple(map(rows.doubt_of, found))
+
+    def doubt_counts(self) -> Mapping[str, int]:
+        """See `Store.doubt_counts`."""
+        table = tables.doubts
+        query = select(table.c.mapping, table.c.size).where(table.c.since.is_not(None))
+        counts: Counter[str] = Counter()
+        for mapping, size in self._database.read(lambda connection: connection.execute(query).all()):
+            counts[mapping] += size
+        return dict(counts)
+
     def runs(self, mapping: str | None = None, limit: int = 20) -> Sequence[RunReport]:
         """See `Store.runs`."""
         table = tables.runs
@@ -140,9 +158,8 @@ class SqlStore:
 
     def record_fire(self, mapping: str, schedule: str, at: datetime) -> None:
         """See `Store.record_fire`."""
-        statement = tables.upsert(self._database.dialect, tables.fires)
         row = {"mapping": mapping, "schedule": schedule, "fired_at": at}
-        self._database.write(lambda connection: connection.execute(statement, row))
+        self._database.write(lambda connection: put(connection, tables.fires, [row]))
 
     def close(self) -> None:
         """See `Store.close`."""
@@ -152,14 +169,17 @@ class SqlStore:
 def _record(connection: Connection, lease: Lease, commit: Commit) -> None:
     """Everything in a commit. The lease comes first: its row stays locked, nobody takes over in between."""
     leases.require(connection, lease)
-    dialect = connection.dialect
-    connection.execute(tables.upsert(dialect, tables.runs, "run_id"), rows.run_row(commit.run))
+    put(connection, tables.runs, [rows.run_row(commit.run)], "run_id")
     if commit.checkpoint is not None:
-        connection.execute(tables.upsert(dialect, tables.checkpoints), rows.checkpoint_row(commit.checkpoint))
+        put(connection, tables.checkpoints, [rows.checkpoint_row(commit.checkpoint)])
     if commit.fingerprints:
         accepted = [rows.fingerprint_row(lease.mapping, *item) for item in commit.fingerprints.items()]
-        connection.execute(tables.upsert(dialect, tables.fingerprints), accepted)
-    _forget(connection, lease.mapping, commit.forget)
+        put(connection, tables.fingerprints, accepted)
+    if commit.doubts:
+        doubted = [rows.doubt_row(lease.mapping, doubt) for doubt in commit.doubts]
+        put(connection, tables.doubts, doubted)
+    if commit.assured:
+        _assure(connection, lease.mapping, commit.assured)
     _remove(connection, commit.resolved, lease.mapping)
     _replace_letters(connection, lease.mapping, commit)
 
@@ -175,13 +195,15 @@ def _replace_letters(connection: Connection, mapping: str, commit: Commit) -> No
             connection.execute(delete(table).where(*nameless))
     if commit.dead_letters:
         letters = [rows.dead_letter_row(letter) for letter in latest_letters(commit.dead_letters)]
-        connection.execute(table.insert(), letters)
+        add(connection, table, letters)
 
 
-def _forget(connection: Connection, mapping: str, ids: Iterable[str]) -> None:
-    table = tables.fingerprints
-    for keys in _portions(map(rows.object_key, ids)):
-        connection.execute(delete(table).where(table.c.mapping == mapping, table.c.object.in_(keys)))
+def _assure(connection: Connection, mapping: str, assured: Sequence[tuple[str, int]]) -> None:
+    table = tables.doubts
+    condition = and_(
+        table.c.mapping == mapping, table.c.run_id == bindparam("run"), table.c.number == bindparam("part")
+    )
+    connection.execute(delete(table).where(condition), [{"run": run, "part": part} for run, part in assured])
 
 
 def _remove(connection: Connection, numbers: Iterable[int], mapping: str | None = None) -> int:
@@ -189,10 +211,12 @@ def _remove(connection: Connection, numbers: Iterable[int], mapping: str | None 
     table = tables.dead_letters
     removed = 0
     for some in _portions(numbers):
-        statement = delete(table).where(table.c.number.in_(some))
+        chosen = and_(table.c.number.in_(some))
         if mapping is not None:
-            statement = statement.where(table.c.mapping == mapping)
-        removed += connection.execute(statement).rowcount
+            chosen = and_(chosen, table.c.mapping == mapping)
+        # counted before, because not every driver tells how many it deleted
+        removed += connection.execute(select(func.count()).select_from(table).where(chosen)).scalar_one()
+        connection.execute(delete(table).where(chosen))
     return removed
 
 

@@ -1,4 +1,4 @@
-"""The state tables, version 1, and the two ways rows get into them. No transactions and no values here.
+"""The state tables, version 1. How rows get into them is in `writing`; no transactions and no values here.
 
 Every name begins with `syncer_`, so the tables can live in a database that holds others.
 """
@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Dialect, Index, Integer, MetaData, Table, UniqueConstraint
-from sqlalchemy.dialects import mysql, postgresql, sqlite
-from sqlalchemy.sql.dml import Insert
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, UniqueConstraint
 
 from syncer.state.columns import Instant, Number, Octets, Words
 
@@ -54,6 +52,9 @@ checkpoints = _table(
     Column("watermark_kind", Words()),
     Column("watermark_text", Words()),
     Column("updated_at", Instant, nullable=False),
+    Column("position_kind", Words()),
+    Column("position_text", Words()),
+    Column("position_key", Words()),
 )
 runs = _table(
     "runs",
@@ -69,6 +70,7 @@ runs = _table(
     *(Column(name, Number, nullable=False) for name in COUNTS),
     Column("watermark_kind", Words()),
     Column("watermark_text", Words()),
+    Column("bound", Instant),
     Column("error", Words()),
     Column("hint", Words()),
     Column("exit_code", Number, nullable=False),
@@ -106,10 +108,24 @@ fingerprints = _table(
     Column("sent_at", Instant, nullable=False),
     sqlite_with_rowid=False,
 )
+doubts = _table(
+    "doubts",
+    _mapping(key=True),
+    Column("run_id", Words(_NAME), primary_key=True),
+    # `number`, because `part` means something to some databases
+    Column("number", Number, primary_key=True, autoincrement=False),
+    # NULL: on their way
+    Column("since", Instant),
+    Column("size", Number, nullable=False),
+    # a JSON list of keys
+    Column("row_keys", Words(), nullable=False),
+)
 leases = _table(
     "leases",
     _mapping(key=True),
     Column("epoch", Number, nullable=False),
+    # changes whenever the row is looked at for writing, which locks it on every database
+    Column("turn", Number, nullable=False),
     Column("owner", Words()),
     Column("since", Instant),
     Column("expires_at", Instant),
@@ -120,27 +136,3 @@ fires = _table(
     Column("schedule", Words(_NAME), primary_key=True),
     Column("fired_at", Instant, nullable=False),
 )
-
-
-def upsert(dialect: Dialect, table: Table, *key: str) -> Insert:
-    """An INSERT that replaces every column of the row with the same key (default: the primary key)."""
-    names = key or tuple(table.primary_key.columns.keys())
-    changed = [column.name for column in table.columns if not column.primary_key and column.name not in names]
-    if dialect.name in ("mysql", "mariadb"):
-        into = mysql.insert(table)
-        return into.on_duplicate_key_update({name: into.inserted[name] for name in changed})
-    insert = sqlite.insert if dialect.name == "sqlite" else postgresql.insert
-    statement = insert(table)
-    new = {name: statement.excluded[name] for name in changed}
-    return statement.on_conflict_do_update(index_elements=names, set_=new)
-
-
-def insert_absent(dialect: Dialect, table: Table) -> Insert:
-    """An INSERT that leaves an existing row with the same primary key as it is."""
-    names = tuple(table.primary_key.columns.keys())
-    if dialect.name in ("mysql", "mariadb"):
-        # not INSERT IGNORE: that would also turn errors into warnings
-        into = mysql.insert(table)
-        return into.on_duplicate_key_update({name: into.inserted[name] for name in names})
-    insert = sqlite.insert if dialect.name == "sqlite" else postgresql.insert
-    return insert(table).on_conflict_do_nothing(index_elements=names)

@@ -8,10 +8,12 @@ from syncer.core.model import (
     Checkpoint,
     Counts,
     DeadLetter,
+    Doubt,
     Kind,
     Lease,
     Mode,
     Outcome,
+    Position,
     Rejection,
     RunReport,
     Watermark,
@@ -61,6 +63,7 @@ def finished_run(mapping: str = "rooms", run_id: str = "run-1") -> RunReport:
         finished_at=NOON + MINUTE,
         counts=counts,
         watermark=Watermark(kind=Kind.INSTANT, text="2026-03-01 11:59:59.999999+00"),
+        bound=NOON - MINUTE,
         error="three objects were refused",
         hint="look at the dead letters",
         exit_code=3,
@@ -68,9 +71,10 @@ def finished_run(mapping: str = "rooms", run_id: str = "run-1") -> RunReport:
 
 
 def checkpoint(mapping: str = "rooms", text: str = "2026-03-01 11:59:59.999999") -> Checkpoint:
-    """A checkpoint with a timestamp watermark."""
+    """A checkpoint with a timestamp watermark and a place to go on at."""
     mark = Watermark(kind=Kind.TIMESTAMP, text=text)
-    return Checkpoint(mapping=mapping, digest="d" * 32, watermark=mark, updated_at=NOON)
+    place = Position(watermark=Watermark(kind=Kind.INTEGER, text="7"), key='[["text","a"]]')
+    return Checkpoint(mapping=mapping, digest="d" * 32, watermark=mark, updated_at=NOON, position=place)
 
 
 def dead_letter(mapping: str = "rooms", id: str | None = "42", *, text: str = "a value is too large") -> DeadLetter:
@@ -92,6 +96,11 @@ def leased(store: Store, mapping: str = "rooms", owner: str = "a", now: datetime
     return store.acquire(mapping, owner, now, MINUTE)
 
 
+def doubt(run_id: str, part: int, since: datetime | None, *keys: str) -> Doubt:
+    """Rows in doubt, or on their way."""
+    return Doubt(run_id=run_id, part=part, since=since, keys=keys)
+
+
 def everything(store: Store) -> tuple[object, ...]:
     """All a store tells, to see that nothing was written."""
     return (
@@ -100,6 +109,7 @@ def everything(store: Store) -> tuple[object, ...]:
         store.runs(limit=1000),
         store.dead_letters(),
         store.fingerprints("rooms", ["1", "2", "3"]),
+        store.doubts("rooms"),
     )
 
 
@@ -108,4 +118,5 @@ FULL = Commit(
     checkpoint=checkpoint(),
     dead_letters=[dead_letter(id="1"), dead_letter(id="2")],
     fingerprints={"1": fingerprint(b"one"), "2": fingerprint(b"two", NOON + MINUTE)},
+    doubts=[doubt("run-1", 0, NOON, "a"), doubt("run-1", 1, None, "b", "c")],
 )

@@ -10,7 +10,7 @@ import pytest
 from syncer.state import MemoryStore, Store, open_store
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres", "mariadb"])
+@pytest.fixture(params=["memory", "sqlite", "postgres", "mariadb", "duckdb"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """An empty store of each kind."""
     match request.param:
@@ -18,6 +18,9 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
             opened: Store = MemoryStore()
         case "sqlite":
             opened = open_store(f"sqlite:///{tmp_path / 'syncer.db'}")
+        case "duckdb":
+            # of which syncer knows nothing special: it stands for every other database
+            opened = open_store(f"duckdb:///{tmp_path / 'syncer.duckdb'}")
         case name:
             opened = open_store(request.getfixturevalue(f"{name}_url"))
     yield opened

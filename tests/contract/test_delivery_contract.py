@@ -50,13 +50,14 @@ class FarApi:
 
     def __init__(self, script: tuple[Scripted, ...], guilty: frozenset[str], stack: ExitStack) -> None:
         self._script, self._guilty = script, guilty
+        self._seen: set[int] = set()
         self._landed: Objects = {}
         self._server = stack.enter_context(http_server.serving(self._answer))
 
     def open(self) -> Delivery:
         return open_delivery(
             write_key="canary", endpoint=self._server.endpoint, notice=lambda _: None, max_in_flight=4,
-            retry_for=timedelta(0),
+            retry_for=timedelta(seconds=5) if Scripted.LATE in self._script else timedelta(0),
         )  # fmt: skip
 
     def landed(self) -> Objects:
@@ -74,6 +75,9 @@ class FarApi:
                 return http_server.answer(401)
             case Scripted.DOUBT:
                 self._merge(body)
+                return http_server.RESET
+            case Scripted.LATE if number not in self._seen:
+                self._seen.add(number)
                 return http_server.RESET
         if self._guilty & set(request.ids):
             return http_server.answer(400)
@@ -184,6 +188,7 @@ def test_only_the_guilty_are_rejected(prepared: Prepared) -> None:
         (Scripted.REJECT, (0, 10, 0), 0, 20),
         (Scripted.FAIL, (0, 0, 10), None, 20),
         (Scripted.DOUBT, (0, 0, 10), 10, 30),
+        (Scripted.LATE, (10, 0, 0), 10, 30),
     ],
 )
 def test_one_bad_batch_of_three(
@@ -197,7 +202,8 @@ def test_one_bad_batch_of_three(
     for number, receipt in enumerate(receipts):
         assert (expected if number == position else (10, 0, 0)) == tuple(map(len, rows(receipt)))
     bad = receipts[position]
-    assert (scripted is not Scripted.REJECT) == isinstance(bad.failure, DeliveryError)
+    assert (scripted in (Scripted.FAIL, Scripted.DOUBT)) == isinstance(bad.failure, DeliveryError)
+    assert (scripted is Scripted.LATE) == (bad.retried == 1 == bad.requests - 1)
     assert in_doubt is None or in_doubt == len(bad.in_doubt)
     assert landed == len(far.landed())
 

@@ -22,7 +22,7 @@ def test_a_full_read_returns_every_row(house: House) -> None:
     """Without a watermark all rows come, and chunks carry no watermark."""
     chunks = house.read(PLAIN)
     assert sorted(row[0] for chunk in chunks for row in chunk.rows) == [1, 2, 3, 4, 5]
-    assert [chunk.watermark for chunk in chunks] == [None]
+    assert [chunk.mark.watermark for chunk in chunks] == [None]
     assert all(len(row) == 5 for chunk in chunks for row in chunk.rows)
 
 
@@ -34,22 +34,22 @@ def test_rows_come_in_order_of_watermark_and_key(house: House) -> None:
 def test_the_watermark_is_the_last_that_is_not_null(house: House) -> None:
     """A NULL watermark does not move it."""
     (chunk,) = house.read(ROOMS_MAPPING)
-    assert chunk.watermark is not None
-    assert chunk.watermark.kind is Kind.TIMESTAMP
-    assert chunk.watermark.text.startswith("2026-01-01 10:10:00")
+    assert chunk.mark.watermark is not None
+    assert chunk.mark.watermark.kind is Kind.TIMESTAMP
+    assert chunk.mark.watermark.text.startswith("2026-01-01 10:10:00")
 
 
 def test_an_incremental_read_starts_at_the_watermark_ties_included(house: House) -> None:
     """`>=`: rows that tie with the saved watermark are read again, NULLs always."""
-    watermark = house.read(ROOMS_MAPPING)[-1].watermark
+    watermark = house.read(ROOMS_MAPPING)[-1].mark.watermark
     assert sorted(house.ids(ROOMS_MAPPING, mode=Mode.INCREMENTAL, watermark=watermark)) == [3, 4, 5]
 
 
 def test_microseconds_are_not_lost(house: House) -> None:
     """A watermark of .000002 does not bring .000001 back, nor loses itself."""
     (chunk,) = house.read(ROOMS_MAPPING, limit=2, end="2026-01-01 10:05:00")
-    assert chunk.watermark is not None
-    found = house.ids(ROOMS_MAPPING, mode=Mode.INCREMENTAL, watermark=chunk.watermark)
+    assert chunk.mark.watermark is not None
+    found = house.ids(ROOMS_MAPPING, mode=Mode.INCREMENTAL, watermark=chunk.mark.watermark)
     # text times are cut to the minute, for their fractions may be left out by whoever writes them
     assert sorted(found) == ([1, 2, 3, 4, 5] if house.engine == "sqlite" else [2, 3, 4, 5])
 
@@ -65,35 +65,35 @@ def test_microseconds_are_not_lost(house: House) -> None:
 def test_lookback_reads_further_back(house: House, lookback: timedelta | None, expected: list[int]) -> None:
     """The read starts the lookback before the saved watermark."""
     mapping = with_rule(lookback=lookback)
-    saved = house.read(mapping)[-1].watermark
+    saved = house.read(mapping)[-1].mark.watermark
     assert sorted(house.ids(mapping, mode=Mode.INCREMENTAL, watermark=saved)) == expected
 
 
 def test_rows_read_again_do_not_lower_the_watermark(house: House) -> None:
     """Rows of the lookback carry the saved watermark, not their own."""
     mapping = with_rule(lookback=timedelta(days=1))
-    saved = house.read(mapping)[-1].watermark
+    saved = house.read(mapping)[-1].mark.watermark
     (chunk,) = house.read(mapping, mode=Mode.INCREMENTAL, watermark=saved, limit=2)
-    assert chunk.watermark in (saved, None)
+    assert chunk.mark.watermark in (saved, None)
     house.run("DELETE FROM rooms WHERE updated_at IS NULL")
     (chunk,) = house.read(mapping, mode=Mode.INCREMENTAL, watermark=saved, limit=2)
     assert [row[0] for row in chunk.rows] == [1, 2]
-    assert chunk.watermark == saved
+    assert chunk.mark.watermark == saved
 
 
 def test_a_date_in_the_future_does_not_move_the_watermark_there(house: House) -> None:
     """One row stamped 2099 must not hide every later change."""
     house.run("UPDATE rooms SET updated_at = '2099-01-01 00:00:00' WHERE id = 1")
     (chunk,) = house.read(ROOMS_MAPPING)
-    assert chunk.watermark is not None
-    assert "2026-01-01" < chunk.watermark.text < "2099"
-    assert 1 in house.ids(ROOMS_MAPPING, mode=Mode.INCREMENTAL, watermark=chunk.watermark)
+    assert chunk.mark.watermark is not None
+    assert "2026-01-01" < chunk.mark.watermark.text < "2099"
+    assert 1 in house.ids(ROOMS_MAPPING, mode=Mode.INCREMENTAL, watermark=chunk.mark.watermark)
 
 
 @pytest.mark.parametrize(("nulls", "expected"), [("include", [3, 4, 5]), ("skip", [3, 4]), ("error", [3, 4, 5])])
 def test_null_watermarks(house: House, nulls: str, expected: list[int]) -> None:
     """Every policy but `skip` reads rows without a watermark in every run: `error` has to see them."""
-    saved = house.read(ROOMS_MAPPING)[-1].watermark
+    saved = house.read(ROOMS_MAPPING)[-1].mark.watermark
     assert sorted(house.ids(with_rule(nulls=nulls), mode=Mode.INCREMENTAL, watermark=saved)) == expected
 
 
@@ -133,13 +133,13 @@ def test_a_query_may_place_the_watermark(house: House) -> None:
     mapping = replace(ROOMS_MAPPING, query=f"{QUERY} WHERE updated_at >= :watermark AND ':watermark' <> ''")
     (chunk,) = house.read(mapping)
     assert [row[0] for row in chunk.rows] == [1, 2, 3, 4]
-    assert house.ids(mapping, mode=Mode.INCREMENTAL, watermark=chunk.watermark) == [3, 4]
+    assert house.ids(mapping, mode=Mode.INCREMENTAL, watermark=chunk.mark.watermark) == [3, 4]
 
 
 def test_integer_watermarks(house: House) -> None:
     """An integer watermark goes on where it stopped, and its lookback is a number."""
     mapping = replace(ROOMS_MAPPING, watermark=WatermarkRule(column="id"))
-    saved = house.read(mapping)[-1].watermark
+    saved = house.read(mapping)[-1].mark.watermark
     assert saved == Watermark(kind=Kind.INTEGER, text="5")
     assert house.ids(mapping, mode=Mode.INCREMENTAL, watermark=saved) == [5]
     back = replace(mapping, watermark=WatermarkRule(column="id", lookback=2))
@@ -151,7 +151,7 @@ def test_integer_watermarks(house: House) -> None:
 def test_text_watermarks(house: House) -> None:
     """A text watermark goes on where it stopped, without a lookback."""
     mapping = replace(ROOMS_MAPPING, watermark=WatermarkRule(column="name"))
-    saved = house.read(mapping)[-1].watermark
+    saved = house.read(mapping)[-1].mark.watermark
     assert saved == Watermark(kind=Kind.TEXT, text="Sea view")
     assert house.ids(mapping, mode=Mode.INCREMENTAL, watermark=saved) == [1]
 
@@ -160,7 +160,7 @@ def test_decimal_watermarks(house: House) -> None:
     """A decimal watermark is exact, with a whole number as its lookback."""
     query = "SELECT id, price FROM rooms"
     mapping = replace(ROOMS_MAPPING, query=query, watermark=WatermarkRule(column="price"))
-    saved = house.read(mapping)[-1].watermark
+    saved = house.read(mapping)[-1].mark.watermark
     assert saved is not None
     assert (saved.kind, float(saved.text)) == (Kind.DECIMAL, 99.99)
     assert house.ids(mapping, mode=Mode.INCREMENTAL, watermark=saved) == [5]
@@ -173,7 +173,7 @@ def test_date_watermarks(house: House) -> None:
     house.run("CREATE TABLE stays (id INTEGER PRIMARY KEY, day DATE)")
     house.run("INSERT INTO stays VALUES (1, '2026-02-27'), (2, '2026-02-28'), (3, '2026-03-01')")
     mapping = CollectionMapping(name="s", source="app", table="stays", watermark=WatermarkRule(column="day"))
-    saved = house.read(mapping)[-1].watermark
+    saved = house.read(mapping)[-1].mark.watermark
     assert saved == Watermark(kind=Kind.DATE, text="2026-03-01")
     assert house.ids(mapping, mode=Mode.INCREMENTAL, watermark=saved) == [2, 3]
 
@@ -182,6 +182,6 @@ def test_date_watermarks(house: House) -> None:
 def test_a_lookback_of_the_wrong_kind_is_refused(house: House, column: str, lookback: object) -> None:
     """A duration fits no number, and a number fits no time."""
     mapping = replace(ROOMS_MAPPING, watermark=WatermarkRule(column=column, lookback=lookback))
-    saved = house.read(mapping)[-1].watermark
+    saved = house.read(mapping)[-1].mark.watermark
     with pytest.raises(MappingError, match="lookback"):
         house.ids(mapping, mode=Mode.INCREMENTAL, watermark=saved)

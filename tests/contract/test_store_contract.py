@@ -15,6 +15,7 @@ from contract.store_examples import (
     NOON,
     checkpoint,
     dead_letter,
+    doubt,
     everything,
     fingerprint,
     finished_run,
@@ -38,7 +39,7 @@ class TestEmpty:
     def test_a_new_store_knows_nothing(self, store: Store) -> None:
         """A new store answers every question with nothing, never with an error."""
         assert store.checkpoint("rooms") is None
-        assert everything(store) == ((), (), (), (), {})
+        assert everything(store) == ((), (), (), (), {}, ())
         assert store.dead_letter_counts() == {}
         assert store.last_fire("rooms", "0 * * * *") is None
         assert store.discard([1, 2]) == 0
@@ -187,15 +188,8 @@ class TestFingerprints:
         store.commit(lease, Commit(run=run(), fingerprints={"1": newer}))
         assert {"1": newer, "2": FULL.fingerprints["2"]} == store.fingerprints("rooms", ["1", "2"])
 
-    def test_forget(self, store: Store) -> None:
-        """Forgotten ids are unknown, also when the same commit brings their fingerprint."""
-        lease = leased(store)
-        store.commit(lease, FULL)
-        store.commit(lease, Commit(run=run(), fingerprints={"3": fingerprint()}, forget=["1", "3", "never seen"]))
-        assert list(store.fingerprints("rooms", ["1", "2", "3"])) == ["2"]
-
     def test_thousands(self, store: Store) -> None:
-        """Thousands of fingerprints are committed, looked up and forgotten together."""
+        """Thousands of fingerprints are committed and looked up together."""
         lease = leased(store)
         known = {f"room-{number}": fingerprint(number.to_bytes(16, "big")) for number in range(3000)}
         store.commit(lease, Commit(run=run(), fingerprints=known))
@@ -203,9 +197,6 @@ class TestFingerprints:
         expected = {id: known[id] for id in asked if id in known}
         assert len(expected) == 1500
         assert expected == store.fingerprints("rooms", asked)
-        store.commit(lease, Commit(run=run(), forget=asked))
-        assert store.fingerprints("rooms", asked) == {}
-        assert len(store.fingerprints("rooms", list(known))) == 1500
 
     def test_per_mapping(self, store: Store) -> None:
         """The same id in two mappings has two fingerprints."""
@@ -221,6 +212,38 @@ class TestFingerprints:
         known = {id: fingerprint(id.encode()) for id in ids}
         store.commit(leased(store), Commit(run=run(), fingerprints=known))
         assert known == store.fingerprints("rooms", ids)
+
+
+class TestDoubts:
+    def test_kept_and_assured(self, store: Store) -> None:
+        """Every field comes back, ordered by run and part; what is assured is gone."""
+        lease = leased(store)
+        noted, since = doubt("run-2", 0, None, "a"), doubt("run-1", 1, NOON, *AWKWARD)
+        store.commit(lease, Commit(run=run(), doubts=[noted, since, doubt("run-1", 0, NOON, "b")]))
+        assert [since, noted] == list(store.doubts("rooms"))[1:]
+        store.commit(lease, Commit(run=run(), assured=[("run-1", 1), ("run-9", 9)]))
+        assert [doubt("run-1", 0, NOON, "b"), noted] == list(store.doubts("rooms"))
+
+    def test_replaced(self, store: Store) -> None:
+        """A note that a dead run left becomes a doubt with a time."""
+        lease = leased(store)
+        store.commit(lease, Commit(run=run(), doubts=[doubt("run-1", 0, None, "a")]))
+        store.commit(lease, Commit(run=run(), doubts=[doubt("run-1", 0, NOON, "a")]))
+        assert [doubt("run-1", 0, NOON, "a")] == list(store.doubts("rooms"))
+
+    def test_per_mapping(self, store: Store) -> None:
+        """A mapping's doubts are its own, also when they are assured."""
+        for mapping in ("rooms", "hosts"):
+            store.commit(leased(store, mapping), Commit(run=run(mapping, mapping), doubts=[doubt("run-1", 0, NOON, "a")]))
+        lease = leased(store)
+        store.commit(lease, Commit(run=run(), assured=[("run-1", 0)]))
+        assert (list(store.doubts("rooms")), len(store.doubts("hosts"))) == ([], 1)
+
+    def test_counted_by_rows(self, store: Store) -> None:
+        """What is on its way right now is not counted."""
+        mine = [doubt("run-1", 0, None, "a"), doubt("run-1", 1, NOON, "a", "b"), doubt("run-1", 2, NOON, "c")]
+        store.commit(leased(store), Commit(run=run(), doubts=mine))
+        assert store.doubt_counts() == {"rooms": 3}
 
 
 class TestReset:
@@ -383,6 +406,7 @@ class TestExport:
                 {"mapping": "rooms", "watermark": rooms, **rest},
             ],
             "dead_letters": {"rooms": 2},
+            "in_doubt": {"rooms": 1},
         }
         assert document == json.loads(json.dumps(document))
 

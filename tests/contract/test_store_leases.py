@@ -18,6 +18,7 @@ from contract.store_examples import (
     NOON,
     checkpoint,
     dead_letter,
+    doubt,
     everything,
     fingerprint,
     leased,
@@ -173,7 +174,8 @@ class TestFencing:
             checkpoint=checkpoint(text="2027"),
             dead_letters=[dead_letter()],
             fingerprints={"1": fingerprint(b"new"), "3": fingerprint()},
-            forget=["2"],
+            doubts=[doubt("run-2", 0, NOON, "a")],
+            assured=[("run-1", 0)],
             resolved=[letter.number for letter in store.dead_letters()],
         )
         with pytest.raises(LeaseLost, match="rooms"):
@@ -188,7 +190,7 @@ class TestFencing:
         """A lease this store never gave is a lost lease."""
         with pytest.raises(LeaseLost):
             store.commit(Lease(mapping="rooms", owner="a", epoch=1, expires_at=NOON), FULL)
-        assert everything(store) == ((), (), (), (), {})
+        assert everything(store) == ((), (), (), (), {}, ())
 
     @pytest.mark.parametrize(
         "stray",

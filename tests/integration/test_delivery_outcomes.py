@@ -9,13 +9,14 @@ import random
 import socket
 import traceback
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import http_server
 import pytest
 from http_server import Reply, Request, ScriptedServer, answer, serving
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from virtual_time import Hurry
 
 from syncer.core.events import DeliveryPaused, Event, RequestRetried
 from syncer.core.model import Batch, Receipt, SegmentObject
@@ -27,24 +28,6 @@ from syncer.errors import EndpointMisconfigured, EndpointUnreachable, SyncerErro
 
 KEY = "canary/Key+42"
 QUICK = Timeouts(connect=5, write=5, read=0.15, attempt=20)
-
-
-class Hurry:
-    """Time that passes only when somebody sleeps, and then at once."""
-
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def clock(self) -> float:
-        return self.seconds
-
-    def now(self) -> datetime:
-        return datetime(2026, 3, 1, tzinfo=UTC) + timedelta(seconds=self.seconds)
-
-    async def sleep(self, seconds: float) -> None:
-        until = self.seconds + seconds
-        await asyncio.sleep(0)
-        self.seconds = max(self.seconds, until)
 
 
 def opened(server: ScriptedServer, events: list[Event], hurry: Hurry, *, max_in_flight: int = 4) -> Delivery:

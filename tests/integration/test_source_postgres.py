@@ -22,7 +22,7 @@ def read(source: SqlSource, wanted: CollectionMapping, **plan: object) -> tuple[
     given = {"mode": Mode.FULL, **plan}
     with source.read(RunPlan(mapping=wanted, primary_key=described.primary_key, **given), described) as chunks:
         read = list(chunks)
-    return [row[0] for chunk in read for row in chunk.rows], read[-1].watermark if read else None
+    return [row[0] for chunk in read for row in chunk.rows], read[-1].mark.watermark if read else None
 
 
 def connect(url: str, **more: object) -> psycopg.Connection[tuple[object, ...]]:
@@ -235,7 +235,7 @@ def test_a_lost_connection_is_not_called_a_bad_query(postgres_url: str, execute_
     with source.read(plan, described) as chunks:
         next(chunks)
         execute_sql(
-            postgres_url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'syncer'"
+            postgres_url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'syncer%'"
         )
         with pytest.raises(SourceUnreachable, match="the connection was lost"):
             list(chunks)

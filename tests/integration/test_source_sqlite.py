@@ -38,7 +38,7 @@ def read(source: SqlSource, wanted: CollectionMapping, **plan: object) -> tuple[
     given = {"mode": Mode.FULL, **plan}
     with source.read(RunPlan(mapping=wanted, primary_key=described.primary_key, **given), described) as chunks:
         read = list(chunks)
-    return [row[0] for chunk in read for row in chunk.rows], read[-1].watermark if read else None
+    return [row[0] for chunk in read for row in chunk.rows], read[-1].mark.watermark if read else None
 
 
 @pytest.mark.parametrize("declared", ["TEXT", "DATETIME", ""])

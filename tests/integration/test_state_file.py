@@ -16,10 +16,12 @@ from contract.store_examples import (
     NOON,
     checkpoint,
     dead_letter,
+    doubt,
     fingerprint,
     finished_run,
     run,
 )
+from sqlalchemy import Connection
 
 from syncer.errors import StateCorrupt, StateError, StateUnwritable
 from syncer.state import Commit, MemoryStore, Store, open_store
@@ -77,7 +79,8 @@ def use(store: Store) -> None:
     lease = store.renew(lease, NOON + MINUTE, MINUTE)
     commit = Commit(
         run=run(run_id="later"), checkpoint=checkpoint(), dead_letters=[dead_letter()],
-        fingerprints={"1": fingerprint()}, forget=["2"], resolved=[1],
+        fingerprints={"1": fingerprint()}, doubts=[doubt("later", 0, NOON, "a")],
+        assured=[("run-1", 0)], resolved=[1],
     )  # fmt: skip
     store.commit(lease, commit)
     store.reset(lease, fingerprints=True)
@@ -330,9 +333,12 @@ class TestReadOnly:
     def test_while_another_writes(self, filled: Path) -> None:
         """Readers see what was last committed while another process is in the middle of writing."""
         writer = sqlite_database(filled, read_only=False)
-        with closing(open_store(url(filled), read_only=True)) as store, writer.session() as connection:
-            connection.exec_driver_sql("DELETE FROM syncer_checkpoints")
-            assert len(store.checkpoints()) == 3
-            connection.commit()
+        with closing(open_store(url(filled), read_only=True)) as store:
+
+            def write(connection: Connection) -> None:
+                connection.exec_driver_sql("DELETE FROM syncer_checkpoints")
+                assert len(store.checkpoints()) == 3
+
+            writer.write(write)
             assert store.checkpoints() == ()
         writer.close()

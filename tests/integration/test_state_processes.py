@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from contract.store_examples import MINUTE, NOON
+from strange_dialects import strange
 
 from syncer.errors import LeaseHeld
 from syncer.state import current_owner, open_store
@@ -21,18 +22,20 @@ from syncer.state.owner import describe, is_gone
 PROJECT = Path(__file__).parents[2]
 
 
-@pytest.fixture(params=["sqlite", "postgres", "mariadb"])
+@pytest.fixture(params=["sqlite", "postgres", "mariadb", "strange postgres", "strange mariadb"])
 def state_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """URL of a place without a store, on each kind of database."""
+    """URL of a place without a store, on each kind of database, and on servers that syncer does not know."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'syncer.db'}"
-    url: str = request.getfixturevalue(f"{request.param}_url")
-    return url
+    *strangely, kind = request.param.split()
+    url: str = request.getfixturevalue(f"{kind}_url")
+    return strange(url) if strangely else url
 
 
 def start(code: str, *arguments: object) -> subprocess.Popen[str]:
-    """A Python process of ours."""
-    command = [sys.executable, "-c", code, *map(str, arguments)]
+    """A Python process of ours, for which the strange servers are as strange."""
+    known = "import sys; sys.path.insert(0, 'tests'); import strange_dialects\n"
+    command = [sys.executable, "-c", known + code, *map(str, arguments)]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, cwd=PROJECT, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
@@ -102,7 +105,6 @@ def test_opening_a_new_store_at_once(state_url: str) -> None:
 COMMITTER = """
 import itertools, sys
 from datetime import UTC, datetime, timedelta
-sys.path.insert(0, "tests")
 from contract.store_examples import checkpoint, dead_letter, fingerprint, run
 from syncer.state import Commit, current_owner, open_store
 store = open_store(sys.argv[1])

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
-from contract.store_examples import AWKWARD, NOON, checkpoint, dead_letter, fingerprint, run
+from contract.store_examples import AWKWARD, NOON, checkpoint, dead_letter, doubt, fingerprint, run
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -88,7 +88,8 @@ class Twins(RuleBasedStateMachine):
 
     @rule(
         number=leases, mapping=mappings, run_id=st.sampled_from("xyz"), text=st.none() | texts, accepted=ids,
-        forget=ids, refused=st.lists(texts, max_size=3), resolved=st.lists(st.integers(1, 12), max_size=3),
+        doubted=st.lists(ids, max_size=3), assured=st.lists(st.tuples(st.sampled_from("xyz"), st.integers(0, 2))),
+        refused=st.lists(texts, max_size=3), resolved=st.lists(st.integers(1, 12), max_size=3),
     )  # fmt: skip
     def commit(
         self,
@@ -97,7 +98,8 @@ class Twins(RuleBasedStateMachine):
         run_id: str,
         text: str | None,
         accepted: list[str],
-        forget: list[str],
+        doubted: list[list[str]],
+        assured: list[tuple[str, int]],
         refused: list[str],
         resolved: list[int],
     ) -> None:
@@ -107,7 +109,8 @@ class Twins(RuleBasedStateMachine):
             run=run(lease.mapping, run_id, self.now, error=text),
             checkpoint=None if text is None else checkpoint(lease.mapping, text),
             fingerprints={id: fingerprint(str(self.now).encode(), self.now) for id in accepted},
-            forget=forget,
+            doubts=[doubt(run_id, part, self.now, *keys) for part, keys in enumerate(doubted)],
+            assured=assured,
             dead_letters=[dead_letter(lease.mapping, id, text=id) for id in refused],
             resolved=resolved,
         )

@@ -434,6 +434,43 @@ def test_a_given_up_half_ends_the_split() -> None:
     assert all("5" not in ids for ids in api.ids[1:])
 
 
+# --- in doubt
+
+
+@pytest.mark.parametrize(
+    ("first", "late"),
+    [
+        (raising(httpx.ReadTimeout("slow")), True), (raising(httpx.ReadError("reset")), True),
+        (raising(httpx.RemoteProtocolError("cut off")), True), (lambda _: httpx.Response(200, html="<html>"), True),
+        (status(408), True), (status(502), True), (status(504, retry_after="5"), True), (status(522), True),
+        (raising(httpx.ConnectError("refused")), False), (status(500), False), (status(503, retry_after="5"), False),
+        (status(409), False), (status(425), False), (status(429), False),
+    ],
+)  # fmt: skip
+def test_accepted_objects_whose_first_request_may_land_late_are_in_doubt(first: Answering, late: bool) -> None:
+    """Acceptance does not end the doubt about an earlier request without a final answer; the API's own answer does."""
+    (receipt,) = send(Api(sequence(first)), batch())
+    assert (10, 10 if late else 0) == (len(receipt.accepted), len(receipt.in_doubt))
+
+
+def test_the_doubt_about_a_batch_is_that_of_its_halves() -> None:
+    """A batch without answer that is then split: what is accepted is in doubt, what is refused is not."""
+
+    def answering(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(400 if b'"3"' in request.content else 200)
+
+    (receipt,) = send(Api(sequence(raising(httpx.ReadTimeout("slow")), then=answering)), batch())
+    assert ["3"] == [each.id for each in receipt.rejections]
+    assert {str(row) for row in range(10)} - {"3"} == receipt.in_doubt
+
+
+def test_doubt_about_one_half_is_not_about_the_other() -> None:
+    """Only the objects of the half whose request had no answer are in doubt."""
+    answers = (status(400), ok, raising(httpx.ReadTimeout("slow")))
+    (receipt,) = send(Api(sequence(*answers)), batch())
+    assert (10, {str(row) for row in range(5, 10)}) == (len(receipt.accepted), receipt.in_doubt)
+
+
 # --- the end
 
 
@@ -493,12 +530,12 @@ ANSWERS: Sequence[Answering] = [
 @given(st.lists(st.sampled_from(ANSWERS), max_size=30), st.sampled_from(ANSWERS), st.integers(1, 5))
 @settings(max_examples=300, deadline=None)
 def test_every_object_is_accounted_for_once(answers: list[Answering], last: Answering, batches: int) -> None:
-    """Whatever the API answers, every object is accepted, rejected or unsettled: exactly one of them."""
+    """Whatever the API answers, every object is accepted, rejected or unsettled; a rejected one is never in doubt."""
     api = Api(sequence(*answers, then=last))
     receipts = send(api, *map(batch, range(batches)), retry_for=30)
     for number, receipt in enumerate(receipts):
         assert balanced(batch(number), receipt)
         assert bool(receipt.unsettled) == (receipt.failure is not None)
-        assert receipt.in_doubt <= {each.id for each in receipt.unsettled}
+        assert receipt.in_doubt <= {each.id for each in (*receipt.accepted, *receipt.unsettled)}
     assert len(api.requests) == sum(each.requests for each in receipts)
     assert api.most_at_once <= 4

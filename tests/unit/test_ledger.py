@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from syncer.core.batch import Batcher
 from syncer.core.ledger import Ledger
-from syncer.core.model import Batch, Kind, Limits, SegmentObject, Watermark
+from syncer.core.model import Batch, Kind, Limits, Mark, Position, SegmentObject, Watermark
 
 
 def room(row: int, identifier: str | None = None) -> SegmentObject:
@@ -27,76 +27,86 @@ def opened(ledger: Ledger, one: Batch) -> Batch:
     return one
 
 
-def mark(value: int) -> Watermark:
-    """An integer watermark."""
-    return Watermark(kind=Kind.INTEGER, text=str(value))
+def mark(value: int) -> Mark:
+    """An integer watermark, and a place."""
+    watermark = Watermark(kind=Kind.INTEGER, text=str(value))
+    return Mark(watermark=watermark, position=Position(watermark=watermark, key=f'[["integer","{value}"]]'))
+
+
+def read(ledger: Ledger, rows: int, reached: Mark) -> None:
+    """A chunk all of whose rows stand in batches already, or need nothing."""
+    ledger.chunk_read(rows, reached)
+    ledger.decided()
 
 
 def test_nothing_is_safe_before_anything_is_read() -> None:
     """No chunk, no watermark."""
-    assert Ledger().safe() is None
+    assert Ledger().safe == Mark()
 
 
 def test_an_open_batch_holds_the_watermark() -> None:
     """The watermark of a chunk is safe only when every batch of it has settled."""
     ledger = Ledger()
-    ledger.chunk_read(10, mark(10))
+    read(ledger, 10, mark(10))
     one = opened(ledger, batch(0, 0, 1))
-    assert ledger.safe() is None
+    assert ledger.safe == Mark()
     ledger.settle(one)
-    assert ledger.safe() == mark(10)
+    assert ledger.safe == mark(10)
 
 
 def test_a_later_batch_that_settles_first_moves_nothing() -> None:
     """Out-of-order receipts: the contiguous prefix counts, not the furthest."""
     ledger = Ledger()
-    ledger.chunk_read(10, mark(10))
-    ledger.chunk_read(10, mark(20))
+    read(ledger, 10, mark(10))
+    read(ledger, 10, mark(20))
     first, second = opened(ledger, batch(0, 3)), opened(ledger, batch(1, 13))
     ledger.settle(second)
-    assert ledger.safe() is None
+    assert ledger.safe == Mark()
     ledger.settle(first)
-    assert ledger.safe() == mark(20)
+    assert ledger.safe == mark(20)
 
 
 def test_a_failed_batch_holds_for_good() -> None:
     """What follows a failed batch may settle; the watermark stays before it."""
     ledger = Ledger()
-    ledger.chunk_read(10, mark(10))
-    ledger.chunk_read(10, mark(20))
+    read(ledger, 10, mark(10))
+    read(ledger, 10, mark(20))
     failed, fine = opened(ledger, batch(0, 12)), opened(ledger, batch(1, 15))
     ledger.fail(failed)
     ledger.settle(fine)
-    assert ledger.safe() == mark(10)
+    assert ledger.safe == mark(10)
 
 
-def test_objects_that_wait_for_a_batch_hold_it_too() -> None:
-    """A row that is read but not yet in a request is not settled."""
+def test_rows_that_are_not_decided_hold_it_too() -> None:
+    """A row that is read but neither in a batch nor known to need none is not settled."""
     ledger = Ledger()
     ledger.chunk_read(10, mark(10))
-    assert ledger.safe(unbatched=9) is None
-    assert ledger.safe(unbatched=10) == mark(10)
+    assert ledger.safe == Mark()
+    ledger.decided(9)
+    assert (ledger.settled, ledger.safe) == (9, Mark())
+    ledger.decided()
+    assert (ledger.settled, ledger.safe) == (10, mark(10))
 
 
 def test_unchanged_rows_move_the_watermark() -> None:
     """A chunk in which nothing had to be sent is settled as it is read."""
     ledger = Ledger()
-    ledger.chunk_read(10, mark(10))
-    assert ledger.safe() == mark(10)
+    read(ledger, 10, mark(10))
+    assert ledger.safe == mark(10)
 
 
 def test_a_chunk_without_a_watermark_keeps_the_last() -> None:
     """NULL watermarks never take back what is safe."""
     ledger = Ledger()
-    ledger.chunk_read(10, mark(10))
-    ledger.chunk_read(10, None)
-    assert ledger.safe() == mark(10)
+    read(ledger, 10, mark(10))
+    read(ledger, 10, Mark())
+    assert ledger.safe == mark(10)
 
 
 def test_a_newer_version_of_an_id_waits_for_the_older() -> None:
     """No id is in two open batches; the queue keeps its order behind it."""
     ledger = Ledger()
-    ledger.chunk_read(3, mark(1))
+    read(ledger, 3, mark(1))
     first = opened(ledger, Batch(number=0, collection="rooms", objects=(room(0, "a"),)))
     second = Batch(number=1, collection="rooms", objects=(room(1, "a"),))
     third = Batch(number=2, collection="rooms", objects=(room(2, "b"),))
@@ -113,7 +123,7 @@ def test_a_newer_version_of_an_id_waits_for_the_older() -> None:
 def test_an_id_is_pending_until_its_last_batch_settles() -> None:
     """Two versions in the queue count twice."""
     ledger = Ledger()
-    ledger.chunk_read(2, mark(1))
+    read(ledger, 2, mark(1))
     for number in (0, 1):
         ledger.queue(Batch(number=number, collection="rooms", objects=(room(number, "a"),)))
     for _ in (0, 1):
@@ -127,12 +137,12 @@ def test_an_id_is_pending_until_its_last_batch_settles() -> None:
 def test_a_waiting_batch_holds_the_watermark_also_when_abandoned() -> None:
     """What was never sent is not settled."""
     ledger = Ledger()
-    ledger.chunk_read(10, mark(10))
-    ledger.chunk_read(10, mark(20))
+    read(ledger, 10, mark(10))
+    read(ledger, 10, mark(20))
     ledger.queue(batch(0, 12))
-    assert ledger.safe() == mark(10)
+    assert ledger.safe == mark(10)
     ledger.abandon()
-    assert ledger.safe() == mark(10)
+    assert ledger.safe == mark(10)
     assert not ledger.pending("12")
 
 
@@ -142,20 +152,20 @@ def test_the_checkpoint_never_passes_what_is_not_settled(chunks: list[tuple[int,
     ledger, batcher = Ledger(), Batcher("rooms", Limits(objects=3))
     settled: set[int] = set()
     open_batches: list[Batch] = []
-    read = 0
+    rows_read = 0
     ends: list[int] = []
 
     def verify() -> None:
         prefix = [end for end in ends if all(row in settled for row in range(end))]
-        expected = mark(prefix[-1]) if prefix else None
-        assert ledger.safe(batcher.first_row) == expected
+        ledger.decided(batcher.first_row)
+        assert ledger.safe == (mark(prefix[-1]) if prefix else Mark())
 
     for rows, changed in chunks:
-        first = ledger.chunk_read(rows, mark(read + rows))
-        read += rows
-        ends.append(read)
+        first = ledger.chunk_read(rows, mark(rows_read + rows))
+        rows_read += rows
+        ends.append(rows_read)
         fresh = [first + offset for offset in sorted(changed) if offset < rows]
-        settled.update(set(range(first, read)) - set(fresh))
+        settled.update(set(range(first, rows_read)) - set(fresh))
         for each in batcher.add(map(room, fresh)):
             open_batches.append(opened(ledger, each))
         verify()
@@ -169,4 +179,5 @@ def test_the_checkpoint_never_passes_what_is_not_settled(chunks: list[tuple[int,
         ledger.settle(each)
         settled.update(one.row for one in each.objects)
         verify()
-    assert ledger.safe() == (mark(read) if read else None)
+    ledger.decided()
+    assert ledger.safe == (mark(rows_read) if rows_read else Mark())

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from syncer.core.model import Checkpoint, CollectionMapping, Kind, Mode, Watermark, WatermarkRule
+from syncer.core.model import Checkpoint, CollectionMapping, Kind, Mode, Position, Watermark, WatermarkRule
 from syncer.core.plan import RunOptions, digest_of, plan_run
 from syncer.errors import CheckpointMismatch, UsageError
 
@@ -38,9 +38,19 @@ def test_a_full_run_ignores_initial_and_cannot_lower_the_watermark() -> None:
     assert (plan.mode, plan.start, plan.watermark, plan.advances, plan.saves) == (Mode.FULL, None, None, False, True)
 
 
-def test_a_limited_full_run_over_a_checkpoint_saves_nothing() -> None:
-    """It ends before the saved watermark, so its end is no news."""
-    assert not plan_run(ROOMS, ("id",), SAVED, DIGEST, RunOptions(mode=Mode.FULL, limit=5)).saves
+def test_a_run_goes_on_where_another_was_cut_short() -> None:
+    """It reads a circle: from the place to the end, then from the beginning to the place."""
+    place = Position(watermark=MARK, key='[["integer","7"]]')
+    plan = plan_run(ROOMS, ("id",), replace(SAVED, position=place), DIGEST, RunOptions(mode=Mode.FULL))
+    assert [(leg.after, leg.until) for leg in plan.legs] == [(place, None), (None, place)]
+
+
+def test_a_place_in_another_query_means_nothing() -> None:
+    """After a change, `--full` begins at the beginning."""
+    place = Position(watermark=MARK, key='[["integer","7"]]')
+    before = replace(SAVED, digest="other", position=place)
+    plan = plan_run(ROOMS, ("id",), before, DIGEST, RunOptions(mode=Mode.FULL))
+    assert plan.legs == (plan,)
 
 
 def test_a_changed_query_is_never_continued_silently() -> None:

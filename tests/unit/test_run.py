@@ -2,115 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from unit.run_world import FULL, ROOMS, World, rooms
 
-from syncer.core.events import Event, RunFinished, RunStarted
+from syncer.core.events import RunFinished, RunStarted
 from syncer.core.model import (
     CollectionMapping,
-    Column,
     Kind,
     Lease,
     Limits,
     Mode,
     Outcome,
-    Row,
-    RunReport,
     Watermark,
     WatermarkRule,
 )
 from syncer.core.plan import RunOptions
 from syncer.delivery.memory import MemoryDelivery, Scripted
 from syncer.errors import StateUnwritable
-from syncer.run.executor import Job, execute, exit_code
-from syncer.run.pipeline import Ports
-from syncer.source.memory import MemorySource
+from syncer.run.executor import exit_code
 from syncer.state import MemoryStore
-from syncer.state.base import Commit, Store
-
-COLUMNS = (
-    Column(name="id", kind=Kind.INTEGER),
-    Column(name="city", kind=Kind.TEXT),
-    Column(name="version", kind=Kind.INTEGER),
-)
-ROOMS = CollectionMapping(
-    name="rooms", source="app", query="rooms", collection="rooms", primary_key=("id",),
-    watermark=WatermarkRule(column="version"),
-)  # fmt: skip
-FULL = RunOptions(mode=Mode.FULL)
-
-
-class World:
-    """A memory source, delivery and store, and a clock that stands still until it is moved."""
-
-    def __init__(self, rows: Sequence[Row], *, mapping: CollectionMapping = ROOMS, chunk: int = 7) -> None:
-        self.mapping = mapping
-        self.source = MemorySource(COLUMNS, ("id",), rows, chunk=chunk)
-        self.delivery = MemoryDelivery()
-        self.store: Store = MemoryStore()
-        self.now = datetime(2026, 1, 1, tzinfo=UTC)
-        self.events: list[Event] = []
-        self.stop = False
-        #: the monotonic clock moves with every look at it
-        self.ticking = False
-        #: batches after which the process is suspended for longer than its lease lives
-        self.sleeps_after: int | None = None
-        self.stopping = asyncio.Event()
-        self._runs = 0
-        self._ticks = 0.0
-
-    def run(self, options: RunOptions | None = None) -> RunReport:
-        """One run."""
-        return asyncio.run(self._run(options or RunOptions()))
-
-    async def _run(self, options: RunOptions) -> RunReport:
-        stop = asyncio.Event()
-        if self.stop:
-            stop.set()
-        self.stopping = stop
-        self._runs += 1
-        ports = Ports(
-            source=lambda: self.source, delivery=self.delivery, store=self.store, notice=self.events.append,
-            now=lambda: self.now, monotonic=self._monotonic, stop=stop,
-        )  # fmt: skip
-        return await execute(
-            Job(
-                mapping=self.mapping,
-                options=options,
-                ports=ports,
-                timezone="UTC",
-                owner="me",
-                run_id=f"run-{self._runs}",
-            )
-        )
-
-    def _monotonic(self) -> float:
-        if self.sleeps_after is not None and len(self.delivery.batches) >= self.sleeps_after:
-            return 3_600.0
-        self._ticks += 0.01 * self.ticking
-        return self._ticks
-
-    @property
-    def watermark(self) -> str | None:
-        """The saved watermark's text."""
-        saved = self.store.checkpoint("rooms")
-        return saved.watermark.text if saved and saved.watermark else None
-
-    @property
-    def cities(self) -> dict[str, object]:
-        """What the destination holds."""
-        return {key[1]: each["city"] for key, each in self.delivery.objects.items()}
-
-
-def rooms(count: int) -> list[Row]:
-    """Rooms 1 to count, each changed at its own version."""
-    return [(number, f"city {number}", number) for number in range(1, count + 1)]
+from syncer.state.base import Commit
 
 
 def test_a_first_run_sends_everything_and_saves_the_watermark() -> None:
@@ -520,16 +437,28 @@ def test_a_crash_between_acceptance_and_commit_leaves_nothing_stale() -> None:
     assert world.cities == {"1": "open"}
 
 
-def test_a_version_refused_after_doubt_is_not_the_last_word() -> None:
+def test_a_version_in_doubt_is_not_the_last_word() -> None:
     """When the row returns to what was accepted first, it is sent: the doubtful version may have landed."""
     world = World([(1, "old", 1)], mapping=replace(ROOMS, watermark=None))
     world.run()
     world.source.rows[0] = (1, "new", 2)
-    world.delivery = MemoryDelivery(refuses=lambda _: True)
+    world.delivery = MemoryDelivery([Scripted.DOUBT])
     world.run(FULL)
     world.delivery = MemoryDelivery()
     world.source.rows[0] = (1, "old", 1)
     assert world.run(FULL).counts.sent == 1
+
+
+def test_a_version_that_was_refused_leaves_the_older_one_certain() -> None:
+    """When the row returns to what was accepted, nothing is sent, and its dead letter goes."""
+    world = World([(1, "old", 1)], mapping=replace(ROOMS, watermark=None))
+    world.run()
+    world.source.rows[0] = (1, "new", 2)
+    world.delivery = MemoryDelivery(refuses=lambda _: True)
+    assert world.run(FULL).counts.rejected == 1
+    world.delivery = MemoryDelivery()
+    world.source.rows[0] = (1, "old", 1)
+    assert (world.run(FULL).counts.unchanged, world.store.dead_letters("rooms")) == (1, ())
 
 
 def test_a_version_accepted_after_a_refused_one_leaves_no_dead_letter() -> None:

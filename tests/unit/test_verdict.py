@@ -57,12 +57,15 @@ def test_success_that_reports_an_error_is_a_rejection(body: bytes) -> None:
     [
         b"<html>Please log in</html>", b"OK", b'{"success":tr', b'{"success":true', b"\xff\xfe\x00",
         b"\x1f\x8b\x08\x00", b"NaN", b'"' + b"a" * LARGEST_ANSWER + b'"',
+        b" " * (LARGEST_ANSWER + 1),  # what comes after it is not read
     ],
 )  # fmt: skip
 def test_success_of_something_else_is_in_doubt(body: bytes) -> None:
     """A 200 that is not JSON, is cut off or never ends is not the API's: retried, in doubt."""
     judged = verdict(200, body, retry_after="5")
-    assert (Action.RETRY, True, True, None) == (judged.action, judged.in_doubt, judged.foreign, judged.wait)
+    assert (Action.RETRY, True, True, True, None) == (
+        judged.action, judged.in_doubt, judged.late, judged.foreign, judged.wait,
+    )  # fmt: skip
     assert "not the API" in judged.reason
 
 
@@ -85,6 +88,17 @@ def test_status(status: int, action: Action, in_doubt: bool) -> None:
         assert (action, in_doubt, status) == (judged.action, judged.in_doubt, judged.status)
 
 
+LATE = {408, 502, 504, *range(512, 600)}
+
+
+@pytest.mark.parametrize("status", [*range(100, 610), 999])
+def test_only_what_a_gateway_gave_up_may_land_late(status: int) -> None:
+    """408, 502, 504, unregistered 5xx and what is no answer at all leave a request going on; nothing else does."""
+    foreign = not 200 <= status < 600
+    assert (status in LATE or foreign) == verdict(status).late
+    assert (status in LATE or foreign) == verdict(status, b"", retry_after="7").late
+
+
 @pytest.mark.parametrize(
     ("fault", "action", "in_doubt"),
     [
@@ -94,9 +108,11 @@ def test_status(status: int, action: Action, in_doubt: bool) -> None:
     ],
 )
 def test_no_answer(fault: Fault, action: Action, in_doubt: bool) -> None:
-    """What never left is retried without doubt, what may have landed with doubt, a bad certificate stops."""
+    """What never left is retried without doubt, what may have landed or land yet with it, a bad certificate stops."""
     judged = judge(NoAnswer(fault=fault, detail="connection\nrefused"), now=NOW)
-    assert (action, in_doubt, "connection refused") == (judged.action, judged.in_doubt, judged.reason)
+    assert (action, in_doubt, in_doubt, "connection refused") == (
+        judged.action, judged.in_doubt, judged.late, judged.reason,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -199,6 +215,8 @@ def test_total(status: int, named: dict[str, str], body: bytes) -> None:
     if judged.action is Action.ACCEPT:
         assert 200 <= status < 300
         assert not judged.in_doubt
+    assert judged.in_doubt or not judged.late
+    if judged.action is Action.ACCEPT:
         assert not body.strip() or orjson.dumps(orjson.loads(body))  # readable, or this raises
 
 

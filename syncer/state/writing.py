@@ -1,0 +1,61 @@
+"""The ways rows get into the state tables, spoken as each database wants it. No transactions and no values here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Dialect, Table, insert
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.sql.dml import Insert
+
+from syncer.state import portable
+from syncer.state.columns import FAMILIES, MYSQL
+
+Row = Mapping[str, Any]
+
+
+def put(connection: Connection, table: Table, rows: Sequence[Row], *key: str) -> None:
+    """Insert rows; one with the same key (default: the primary key) as an old one replaces all its columns."""
+    if connection.dialect.name in FAMILIES:
+        connection.execute(_upsert(connection.dialect, table, key), rows)
+    else:
+        portable.put(connection, table, rows, key)
+
+
+def put_absent(connection: Connection, table: Table, row: Row) -> None:
+    """Insert a row, unless there is one with the same primary key: that one stays as it is."""
+    if connection.dialect.name in FAMILIES:
+        connection.execute(_insert_absent(connection.dialect, table), row)
+    else:
+        portable.put(connection, table, [row], replace=False)
+
+
+def add(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+    """Insert rows; those of a table with numbers get the next ones."""
+    if connection.dialect.name in FAMILIES:
+        connection.execute(insert(table), rows)
+    else:
+        portable.add(connection, table, rows)
+
+
+def _upsert(dialect: Dialect, table: Table, key: Sequence[str]) -> Insert:
+    names = key or tuple(table.primary_key.columns.keys())
+    changed = [column.name for column in table.columns if not column.primary_key and column.name not in names]
+    if dialect.name in MYSQL:
+        into = mysql.insert(table)
+        return into.on_duplicate_key_update({name: into.inserted[name] for name in changed})
+    dialect_insert = sqlite.insert if dialect.name == "sqlite" else postgresql.insert
+    statement = dialect_insert(table)
+    new = {name: statement.excluded[name] for name in changed}
+    return statement.on_conflict_do_update(index_elements=names, set_=new)
+
+
+def _insert_absent(dialect: Dialect, table: Table) -> Insert:
+    names = tuple(table.primary_key.columns.keys())
+    if dialect.name in MYSQL:
+        # not INSERT IGNORE: that would also turn errors into warnings
+        into = mysql.insert(table)
+        return into.on_duplicate_key_update({name: into.inserted[name] for name in names})
+    dialect_insert = sqlite.insert if dialect.name == "sqlite" else postgresql.insert
+    return dialect_insert(table).on_conflict_do_nothing(index_elements=names)

@@ -1,0 +1,176 @@
+"""What must hold: at every commit, at every request, at the end of every run, and when everything has settled.
+
+The duplicates that are allowed: an object that the API has taken is sent again only
+1. by a retry of the very request, or of a part of it after a split;
+2. when its acceptance was not committed: its process crashed or was suspended, its commit failed or was not heard of.
+   At most so many objects per crash as were accepted since the last commit, plus ten per request in flight;
+3. when it is in doubt (the settle pass, or a run that meets it before);
+4. when the person asked for it (`send: all`, `resend`, a retry of dead letters).
+Every request is checked against that: what the state knows to be accepted, and not to be in doubt, never goes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import orjson
+from sim_loop import Process
+from sim_sink import Request
+from sim_source import UNSHAPELY, Version, identifiers, projection
+
+from syncer.core.fingerprint import fingerprint
+from syncer.core.model import Lease, Outcome, RunReport, SegmentObject
+from syncer.state.base import Commit
+
+if TYPE_CHECKING:
+    from sim_world import Actor, World
+
+MAPPING = "rooms"
+_FINISHED = (Outcome.SUCCEEDED, Outcome.PARTIAL)
+
+
+class Broken(AssertionError):
+    """A promise is."""
+
+
+class Oracles:
+    """See the module. `fail` stops the world."""
+
+    def __init__(self, world: World, fail: Callable[[str], None]) -> None:
+        self._world = world
+        self._fail = fail
+        self._epoch = 0
+        self._watermark: int | None = None
+        #: by run: object ids that were in doubt when it began
+        self._doubted: dict[str, set[str]] = {}
+
+    # --- the state
+
+    def acquired(self, lease: Lease) -> None:
+        """Epochs only grow."""
+        if lease.epoch <= self._epoch:
+            self._fail(f"epoch: {lease.epoch} after {self._epoch}")
+        self._epoch = lease.epoch
+
+    def committed(self, process: Process | None, lease: Lease, commit: Commit) -> None:
+        """Fenced, monotone, and nothing is passed that is not settled."""
+        if lease.epoch != self._epoch:
+            self._fail(f"fence: {process} wrote in epoch {lease.epoch}, and {self._epoch} was given out")
+        self._watch_doubts(commit)
+        if commit.checkpoint is None or commit.checkpoint.watermark is None:
+            return
+        watermark = int(commit.checkpoint.watermark.text)
+        if self._watermark is not None and watermark < self._watermark:
+            self._fail(f"monotone: the watermark went from {self._watermark} back to {watermark}")
+        self._watermark = watermark
+        settings = self._world.settings
+        passed = watermark - settings.lookback if settings.skew else watermark
+        dead, doubted = self._dead(), self._in_doubt()
+        for version in self._world.table.rows.values():
+            if version.stamp is None or version.stamp >= passed or str(version.id) in dead | doubted:
+                continue
+            if not self._taken(version):
+                self._fail(f"passed: the watermark {watermark} passed {version}, which nobody has")
+
+    def _watch_doubts(self, commit: Commit) -> None:
+        run = commit.run.run_id
+        if run not in self._doubted:
+            self._doubted[run] = self._in_doubt(without=run)
+        for each in self._doubted[run].intersection(commit.unchanged):
+            self._fail(f"doubt: {each} was in doubt when {run} began, and counts as unchanged")
+
+    def _in_doubt(self, without: str = "") -> set[str]:
+        doubts = self._world.durable.doubts(MAPPING)
+        return {each for doubt in doubts if doubt.run_id != without for each in identifiers(doubt.keys)}
+
+    def _dead(self) -> set[str | None]:
+        return {letter.rejection.id for letter in self._world.durable.dead_letters(MAPPING)}
+
+    def _taken(self, version: Version) -> bool:
+        """Whether the API holds it now, or took it after it was committed."""
+        wanted = projection(version, self._world.settings)
+        if self._holds(version, wanted):
+            return True
+        landings = self._world.api.landings.get(str(version.id), ())
+        return any(each.at >= version.committed_at and each.properties == wanted for each in landings)
+
+    def _holds(self, version: Version, wanted: Mapping[str, object]) -> bool:
+        held = self._world.api.objects.get(str(version.id), {})
+        return bool(wanted) and all(name in held and held[name] == value for name, value in wanted.items())
+
+    # --- the wire
+
+    def posted(
+        self, actor: Actor, request: Request, headers: Mapping[str, str], body: bytes, others: list[Request]
+    ) -> None:
+        """Within the limits, one unfinished request per id, under a lease, and never for nothing."""
+        told = orjson.loads(body)
+        objects, settings = told["objects"], self._world.settings
+        if not 0 < len(objects) <= settings.batch or len(request.objects) != len(objects) or len(body) > 500_000:
+            self._fail(f"limits: request {request.number} carries {len(objects)} objects")
+        if told["collection"] != MAPPING or not headers.get("Authorization", "").startswith("Basic "):
+            self._fail(f"limits: request {request.number} is not addressed as it should be")
+        for other in others:
+            if not request.objects.keys().isdisjoint(other.objects):
+                self._fail(f"lanes: an id is in requests {other.number} and {request.number} at once")
+        if self._world.loop.time() > actor.store.leased_until + 1e-6:
+            self._fail(f"lease: {actor.process} sends after its lease ran out")
+        if not request.synchronous and settings.send == "changed" and not actor.resends:
+            self._needed(actor, request, objects)
+
+    def _needed(self, actor: Actor, request: Request, objects: list[dict[str, object]]) -> None:
+        durable = self._world.durable
+        known = durable.fingerprints(MAPPING, list(request.objects))
+        if not known or not durable.leases() or durable.leases()[0].epoch != actor.epoch:
+            return
+        excused = self._in_doubt(without=request.run_id) | actor.sent_by(request.run_id)
+        for each in objects:
+            before = known.get(str(each["id"]))
+            if before is None or each["id"] in excused:
+                continue
+            sent = SegmentObject(id=str(each["id"]), properties=orjson.dumps(each["properties"]), row=0, key="")
+            if before.digest == fingerprint(sent, actor.scope):
+                self._fail(f"needless: {each['id']} is sent again, although it is known to be accepted")
+
+    # --- runs
+
+    def reported(self, actor: Actor, report: RunReport) -> None:
+        """Its counts add up, and say what happened."""
+        counts = report.counts
+        if report.outcome is None or report.finished_at is None:
+            self._fail(f"report: {report.run_id} has no end")
+        if report.outcome in (*_FINISHED, Outcome.INTERRUPTED) and not counts.balanced:
+            self._fail(f"counts: {report.run_id} is {report.outcome}, but {counts}")
+        if report.error is not None and report.error.startswith("unexpected"):
+            self._fail(f"defect: {report.error}")
+        if report.outcome in _FINISHED:
+            if counts.requests != actor.client.posts - actor.posts_before:
+                self._fail(f"counts: {counts.requests} requests told, {actor.client.posts - actor.posts_before} made")
+            if counts.sent != actor.client.accepted - actor.accepted_before:
+                self._fail(f"counts: {counts.sent} sent told, {actor.client.accepted - actor.accepted_before} accepted")
+
+    def converged(self) -> list[str]:
+        """What is still wrong after everything stopped and a run succeeded."""
+        wrong = [f"doubt: {each} is still in doubt" for each in sorted(self._in_doubt())]
+        letters = {letter.rejection.id: letter for letter in self._world.durable.dead_letters(MAPPING)}
+        for version in self._world.table.rows.values():
+            wanted = projection(version, self._world.settings)
+            if not wanted or (version.stamp is None and self._skips):
+                continue
+            letter = letters.get(str(version.id))
+            if version.city == UNSHAPELY:
+                right = letter is not None
+            elif self._world.api.refusal(str(version.id), wanted) is not None:
+                right = letter is not None and orjson.loads(letter.rejection.properties or b"{}") == wanted
+            else:
+                right = letter is None and self._holds(version, wanted)
+            if not right:
+                held = self._world.api.objects.get(str(version.id))
+                told = letter.rejection.code if letter else None
+                wrong.append(f"stale: {version} is {held} there, dead letter {told}")
+        return wrong
+
+    @property
+    def _skips(self) -> bool:
+        return self._world.settings.nulls == "skip" and self._world.settings.watermark

@@ -1,0 +1,125 @@
+"""What a seed draws: the configuration of a world, and which faults it suffers how often (a swarm: a subset of them)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+SECOND = 1_000_000
+#: what time it is when a world's time is 0
+EPOCH = 1_767_225_600
+
+#: fault: how often it may happen per occasion, at most
+FAULTS: Mapping[str, float] = {
+    # the network and the API, per request
+    "lost": 0.15,
+    "refused": 0.15,
+    "unanswered": 0.15,
+    "late": 0.2,
+    "throttled": 0.2,
+    "broken": 0.2,
+    "gateway": 0.2,
+    "conflict": 0.15,
+    "html": 0.1,
+    "unauthorized": 0.02,
+    # the API, per object
+    "told": 0.1,
+    "invalid": 0.1,
+    # the state store, per call
+    "unwritable": 0.05,
+    "unheard": 0.05,
+    # the source, per question
+    "unreachable": 0.05,
+    "slow_chunk": 0.2,
+    # processes, per process
+    "crash": 1.0,
+    "crash_at_commit": 1.0,
+    "stop": 0.8,
+    "suspend": 0.6,
+    "rival": 0.6,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One world. Stamps, lengths of time and clocks of the source are in microseconds, everything else in seconds."""
+
+    seed: int
+    faults: Mapping[str, float]
+    shuffled: bool
+    #: rows at the start, and what transactions do until the faults stop
+    rows: int
+    transactions: int
+    writer_pause: float
+    #: what a stamp is: the transaction's start, the statement's time, or an application's clock that is off by `skew`
+    stamps: Literal["transaction", "statement", "application"]
+    skew: int
+    resolution: int
+    margin: int
+    lookback: int
+    watermark: bool
+    nulls: Literal["include", "skip"]
+    null_share: float
+    nulls_first: bool
+    #: rows without a watermark that are skipped: they make a run long enough to commit on the way
+    ballast: int
+    #: the stamp is no property, so an object may return to what it was
+    returns: bool
+    omits: bool
+    send: Literal["changed", "all"]
+    cities: int
+    bad_share: float
+    chunk: int
+    batch: int
+    in_flight: int
+    #: objects in a request beyond which the API answers 413
+    largest: int
+    #: seconds until the API has processed an asynchronous request
+    processing: float
+    latency: float
+    #: rows and seconds between two commits
+    commit_rows: int
+    commit_seconds: float
+    working: float
+    retry_for: float
+    runs: int
+    #: the source's clock and the engine's, against the world's
+    source_skew: int
+    engine_skew: float
+    #: whether a killed process is known to be gone, so that its lease falls to the next at once
+    autopsy: bool
+
+    def rate(self, fault: str) -> float:
+        """How often it happens."""
+        return self.faults.get(fault, 0.0)
+
+
+def settings_of(seed: int) -> Settings:
+    """Draw a world."""
+    rng = random.Random(f"world {seed}")
+    stamps = rng.choice(("transaction", "statement", "application"))
+    skew = rng.choice((1, 3, 10)) * SECOND if stamps == "application" else 0
+    resolution = rng.choice((1, 1_000, SECOND, 5 * SECOND))
+    lookback = skew + resolution if skew else rng.choice((0, 0, 2 * SECOND, 60 * SECOND))
+    watermark = rng.random() < 0.9
+    nulls = rng.choice(("include", "skip"))
+    faults = {name: most * rng.choice((0.1, 0.5, 1.0)) for name, most in FAULTS.items() if rng.random() < 0.35}
+    return Settings(
+        seed=seed, faults=faults, shuffled=rng.random() < 0.7,
+        rows=rng.choice((0, 1, 3, 10, 20, 35)), transactions=rng.choice((0, 5, 15, 30)),
+        writer_pause=rng.choice((0.05, 0.5, 5.0)),
+        stamps=stamps, skew=skew, resolution=resolution,
+        margin=rng.choice((0, 0, SECOND, 5 * SECOND)), lookback=lookback, watermark=watermark, nulls=nulls,
+        null_share=rng.choice((0.0, 0.0, 0.1)), nulls_first=rng.random() < 0.5,
+        ballast=1_000 if watermark and nulls == "skip" and rng.random() < 0.1 else 0,
+        returns=rng.random() < 0.7, omits=rng.random() < 0.15, send="all" if rng.random() < 0.1 else "changed",
+        cities=rng.choice((1, 2, 5)), bad_share=rng.choice((0.0, 0.0, 0.05, 0.15)),
+        chunk=rng.choice((1, 2, 5, 12)), batch=rng.choice((1, 2, 3, 10)), in_flight=rng.choice((1, 2, 4, 8)),
+        largest=rng.choice((1, 2, 10, 10, 10)), processing=rng.choice((0.0, 0.0, 0.5, 2.0)),
+        commit_rows=rng.choice((1, 3, 10, 5_000)), commit_seconds=rng.choice((0.0, 0.3, 1.0, 60.0)), latency=rng.choice((0.01, 0.1, 1.0, 4.0)), working=rng.choice((0.0, 0.001, 0.05, 0.5)),
+        retry_for=rng.choice((5.0, 30.0, 300.0)), runs=rng.choice((1, 2, 3, 5)),
+        source_skew=rng.choice((0, -3_600, 3_600, 10, -10)) * SECOND,
+        engine_skew=float(rng.choice((0, -3_600, 3_600, 86_400))), autopsy=rng.random() < 0.6,
+    )  # fmt: skip
