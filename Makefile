@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lint format clean
+.PHONY: demo test check lint format clean simulate mutants kill hazards delivery processes secrets
 
 demo: $(VENV)/.installed
 	$(BIN)/syncer demo
@@ -12,6 +12,30 @@ test: $(VENV)/.tests
 	$(BIN)/python -m pytest $(TESTS)
 
 check: lint test
+
+# The campaigns. `make test` has a short form of each; here they are long. ROUNDS=n says how long.
+LONG := SYNCER_CAMPAIGN=long SYNCER_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest
+
+simulate: $(VENV)/.tests
+	$(LONG) tests/simulation/test_simulation.py
+
+mutants: $(VENV)/.tests
+	$(LONG) tests/simulation/test_mutants.py
+
+kill: $(VENV)/.tests
+	$(LONG) tests/campaigns/test_kill_runs.py tests/campaigns/test_kill_state_writes.py
+
+hazards: $(VENV)/.tests
+	$(LONG) tests/hazards
+
+delivery: $(VENV)/.tests
+	$(LONG) tests/campaigns/test_delivery_matrix.py tests/campaigns/test_delivery_noise.py tests/campaigns/test_delivery_pool.py
+
+processes: $(VENV)/.tests
+	$(LONG) tests/campaigns/test_two_processes.py tests/campaigns/test_suspended_holder.py tests/campaigns/test_sigterm.py
+
+secrets: $(VENV)/.tests
+	$(LONG) tests/campaigns/test_secrets.py
 
 lint: $(VENV)/.checks
 	$(BIN)/ruff check .

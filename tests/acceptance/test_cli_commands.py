@@ -128,7 +128,7 @@ def test_status_and_runs(used: CommandLine) -> None:
 def test_before_the_first_run(project: Project) -> None:
     """Looking creates nothing: there are no runs, no dead letters, and each mapping is listed without any."""
     (line,) = lines_beginning("rooms ", project.syncer("status").out)
-    assert line.split()[1:] == ["-", "-", "-", "-", "-", "0"]
+    assert line.split()[1:] == ["-", "-", "-", "-", "-", "-", "0", "0"]
     assert project.syncer("dead-letters", "retry").out == "No dead letters.\n"
     assert not project.state.exists()
 

