@@ -60,6 +60,8 @@ class PreparedQuery:
 
     #: the text between the `:watermark` placeholders; one part when there is none
     parts: tuple[str, ...]
+    #: whether a `>` leaves out the rows at the watermark itself
+    strict: bool = False
 
     @property
     def places_watermark(self) -> bool:
@@ -101,7 +103,8 @@ def prepare(query: str, lexis: Lexis | None = None) -> PreparedQuery:
     _check_balance(tokens)
     _check_begins_well(tokens)
     _check_no_limit(_without_outer_parentheses(tokens))
-    return PreparedQuery(parts=tuple(_parts(query, tokens)))
+    _check_no_arithmetic(tokens)
+    return PreparedQuery(parts=tuple(_parts(query, tokens)), strict=_is_strict(tokens))
 
 
 def _parts(query: str, tokens: list[_Token]) -> Iterator[str]:
@@ -162,6 +165,55 @@ def _check_no_limit(tokens: list[_Token]) -> None:
                 f"the query has its own {token.text.upper()}: rows beyond it would never be sent",
                 "say which rows with WHERE, or try a few with `syncer run --limit 10`",
             )
+
+
+#: functions that leave the watermark what it is
+_WRAPPERS = frozenset({"CAST", "COALESCE", "IFNULL", "NVL", "CONVERT", "TIMESTAMP", "DATE"})
+_ARITHMETIC = frozenset("+-*/")
+
+
+def _check_no_arithmetic(tokens: list[_Token]) -> None:
+    for place in _placeholders(tokens):
+        after = place + 1
+        while _text(tokens, after) == ")":
+            after += 1
+        function = _text(tokens, place - 2) if _text(tokens, place - 1) == "(" else ""
+        argument = _text(tokens, place + 1) == "," and function not in _WRAPPERS
+        if argument or _text(tokens, after) in _ARITHMETIC:
+            raise MappingError(
+                "the query computes with :watermark, but a first run has no watermark to compute with",
+                "write `>= :watermark`, and how far to read back as `lookback: 1h`",
+            )
+
+
+def _is_strict(tokens: list[_Token]) -> bool:
+    """Whether `x > :watermark` or `:watermark < x` stands there, or `NOT x <= :watermark`."""
+    return any(_strict_before(tokens, place) or _strict_after(tokens, place) for place in _placeholders(tokens))
+
+
+def _strict_before(tokens: list[_Token], place: int) -> bool:
+    before = place - 1
+    while _text(tokens, before) == "(" or _text(tokens, before) in _WRAPPERS:
+        before -= 1
+    marks = _text(tokens, before - 1) + _text(tokens, before)
+    if any(_text(tokens, each) == "NOT" for each in range(before - 5, before)):
+        return marks == "<="
+    return marks.endswith(">") and marks != "<>"
+
+
+def _strict_after(tokens: list[_Token], place: int) -> bool:
+    after = place + 1
+    while _text(tokens, after) == ")":
+        after += 1
+    return _text(tokens, after) == "<" and _text(tokens, after + 1) not in {"=", ">"}
+
+
+def _placeholders(tokens: list[_Token]) -> list[int]:
+    return [place for place, token in enumerate(tokens) if token.sort == "placeholder"]
+
+
+def _text(tokens: list[_Token], place: int) -> str:
+    return tokens[place].text.upper() if 0 <= place < len(tokens) else ""
 
 
 def _limits(tokens: list[_Token], position: int) -> bool:

@@ -137,6 +137,10 @@ def _watermark_findings(mapping: CollectionMapping, described: Described) -> lis
         message = f"watermark {rule.column}: sequence numbers can be committed out of order, so a late one is missed"
         hint = "set `lookback` to more than the numbers given out while a transaction is open, such as 1000"
         found.append(Finding(level=Level.WARNING, message=message, hint=hint))
+    if column.kind is Kind.TEXT:
+        message = f"watermark {rule.column}: text has no lookback, so a row that is committed late is missed"
+        hint = "use a timestamp of the database's clock, or schedule full runs as well"
+        found.append(Finding(level=Level.WARNING, message=message, hint=hint))
     modes = {each.mode for each in mapping.schedules}
     if modes == {Mode.INCREMENTAL}:
         message = "no full run is scheduled: rows that never change are not refreshed, and Segment forgets them in time"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from syncer.core.batch import Batcher
@@ -44,7 +44,7 @@ class Ports:
     monotonic: Callable[[], float]
     #: set: stop reading, finish what is in flight
     stop: asyncio.Event
-    cadence: Cadence = Cadence()
+    cadence: Cadence = field(default_factory=Cadence)
 
 
 class Pipeline:

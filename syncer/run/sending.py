@@ -10,7 +10,6 @@ from syncer.core.model import Batch, Receipt
 from syncer.delivery.base import Delivery
 from syncer.errors import SyncerError
 
-
 #: seconds that requests in flight have after a stop: a container is killed 30 s after it was told to end
 GRACE = 25.0
 

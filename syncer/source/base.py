@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -19,7 +19,7 @@ class Chunk:
 
     rows: Sequence[Row]
     #: where they end: the watermark that may be saved after them, and the last place where reading can go on
-    mark: Mark = Mark()
+    mark: Mark = field(default_factory=Mark)
     #: no watermark beyond it may be saved: as a watermark, and as an instant of the source's clock
     ceiling: Watermark | None = None
     bound: datetime | None = None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from syncer.core.model import Mark, Position, Row, Watermark
+from syncer.core.model import Column, Mark, Position, Row, Watermark
 from syncer.core.watermark import encode
 from syncer.source.base import Chunk
 from syncer.source.dialect_generic import BEHIND, BEYOND, HELD, GenericDialect
@@ -101,18 +101,18 @@ class _Marks:
         for row in reversed(rows):
             mark = encode(column.kind, row[index])
             if mark is not None:
-                self._known = self._placed(mark, row[-1])
+                self._known = self._placed(column, mark, row[-1]) if self._reading.positioned else mark
                 break
         return self._known
 
-    def _placed(self, mark: Watermark, position: object) -> Watermark:
+    def _placed(self, column: Column, mark: Watermark, position: object) -> Watermark:
         """Never below the saved watermark, never beyond the horizon; which it is, the database said."""
         reading = self._reading
         self.ahead = self.ahead or position != BEHIND
-        if reading.positioned and position in (BEHIND, HELD) and reading.saved is not None:
+        if position in (BEHIND, HELD) and reading.saved is not None:
             return reading.saved
-        if reading.positioned and position == BEYOND and reading.horizon is not None:
-            return self._dialect.capped(reading.horizon, mark)
+        if position == BEYOND and reading.horizon is not None:
+            return self._dialect.capped(column, reading.horizon, mark)
         return mark
 
 

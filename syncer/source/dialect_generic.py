@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from datetime import date as Date
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
@@ -22,6 +23,7 @@ from syncer.core.model import Column, Kind, Watermark
 from syncer.core.statement import Lexis, escape, lexis_of
 from syncer.core.watermark import TIME_KINDS, bind_value
 from syncer.errors import MappingError
+from syncer.source.text_forms import check_growth
 
 #: seconds a statement may take, and seconds until a connection stands
 STATEMENT_SECONDS = 3600
@@ -248,7 +250,7 @@ class GenericDialect:
         return Sql(text=f"{self.place(column)} < {bound.text}", binds=bound.binds)
 
     def position(self, column: Column, saved: Watermark | None, horizon: Watermark | None) -> Sql | None:
-        """Whether a row is `BEHIND` the saved watermark, `BEYOND` the horizon, `HELD` or none of these; compared there."""
+        """Whether a row is `BEHIND`, `WITHIN`, `BEYOND` or `HELD`; compared there."""
         cases: list[str] = []
         binds: dict[str, object] = {}
         if saved is not None:
@@ -275,7 +277,7 @@ class GenericDialect:
             return Watermark(kind=Kind.DATE, text=local.date().isoformat())
         return None
 
-    def capped(self, horizon: Watermark, last: Watermark) -> Watermark:
+    def capped(self, column: Column, horizon: Watermark, last: Watermark) -> Watermark:
         """The horizon as the watermark to keep instead of a later one."""
         return horizon
 
@@ -284,8 +286,8 @@ class GenericDialect:
         return watermark.kind
 
     def guard(self, column: Column) -> Callable[[Iterable[object]], None] | None:
-        """A check of every watermark value read, where the database itself does not keep them of one type."""
-        return None
+        """A check of every watermark value read, where the type alone does not say that they sort as they grow."""
+        return partial(check_growth, column) if column.kind in (Kind.TEXT, Kind.ANY) else None
 
     def can_order_by(self, column: Column) -> bool:
         """Whether the database can sort by it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sqlite3
 from collections.abc import Callable, Iterable
@@ -30,6 +31,7 @@ from syncer.source.dialect_generic import (
     select,
 )
 from syncer.source.horizon_sqlite import horizon
+from syncer.source.text_forms import check_growth
 
 _BUSY_SECONDS = 60
 #: the first that is found in the declared type decides
@@ -184,16 +186,13 @@ class SqliteDialect(GenericDialect):
         plain = super().position(column, saved, None)
         if horizon is None:
             return plain
-        place = self.place(column)
         before = plain.text.removeprefix("CASE").removesuffix(f" ELSE {WITHIN} END") if plain else ""
-        later = f"{place} GLOB '[0-9]*' AND replace({place}, 'T', ' ') > :horizon"
+        later = _beyond(column, self.place(column))
+        binds = {**(plain.binds if plain else {}), "horizon": horizon.text, "horizon_epoch": _epoch(horizon)}
         if saved is not None:  # a bound below the saved watermark keeps what is saved
-            before += f" WHEN {later} AND :horizon < replace(:saved_text, 'T', ' ') THEN {HELD}"
-        told = {"saved_text": saved.text} if saved is not None else {}
-        return Sql(
-            text=f"CASE{before} WHEN {later} THEN {BEYOND} ELSE {WITHIN} END",
-            binds={**(plain.binds if plain else {}), **told, "horizon": horizon.text},
-        )
+            before += f" WHEN {later} AND {_beyond(column, ':saved_is')} THEN {HELD}"
+            binds["saved_is"] = int(saved.text) if saved.kind is Kind.INTEGER else saved.text
+        return Sql(text=f"CASE{before} WHEN {later} THEN {BEYOND} ELSE {WITHIN} END", binds=binds)
 
     def mark_of(self, column: Column, moment: datetime) -> Watermark | None:
         """The later of UTC and local time: which of them a text means, only its writer knows."""
@@ -202,8 +201,10 @@ class SqliteDialect(GenericDialect):
         local = max(moment.astimezone(UTC).replace(tzinfo=None), moment.astimezone(self.zone).replace(tzinfo=None))
         return Watermark(kind=Kind.TEXT, text=local.isoformat(sep=" ", timespec="milliseconds"))
 
-    def capped(self, horizon: Watermark, last: Watermark) -> Watermark:
-        """In the form of the column's own texts."""
+    def capped(self, column: Column, horizon: Watermark, last: Watermark) -> Watermark:
+        """In the form of the column's own texts, or numbers."""
+        if last.kind is Kind.INTEGER and column.kind in TIME_KINDS:
+            return Watermark(kind=Kind.INTEGER, text=str(_epoch(horizon) * _per_second(int(last.text))))
         time = text_times.parse(last.text)
         if time is None:
             return last
@@ -220,8 +221,35 @@ class SqliteDialect(GenericDialect):
         return Kind.TIMESTAMP if time.gap else Kind.DATE
 
     def guard(self, column: Column) -> Callable[[Iterable[object]], None] | None:
-        """Every value of the watermark must sort with the others."""
-        return partial(text_times.check_forms, column, set())
+        """Every value of the watermark must sort with the others, and those that come later behind them."""
+        known: set[str] = set()
+
+        def check(values: Iterable[object]) -> None:
+            read = list(values)
+            text_times.check_forms(column, known, read)
+            check_growth(column, read)
+
+        return check
+
+
+def _beyond(column: Column, value: str) -> str:
+    """The condition that a value, text or a number since 1970, lies beyond the horizon."""
+    text = f"{value} GLOB '[0-9]*' AND replace({value}, 'T', ' ') > :horizon"
+    if column.kind not in TIME_KINDS:
+        return f"(typeof({value}) = 'text' AND {text})"
+    unit = f"CASE WHEN abs({value}) < 1e11 THEN 1 WHEN abs({value}) < 1e14 THEN 1000 ELSE 1000000 END"
+    return f"CASE typeof({value}) WHEN 'text' THEN {text} ELSE {value} > :horizon_epoch * {unit} END"
+
+
+def _epoch(horizon: Watermark) -> int:
+    """Whole seconds since 1970, rounded down."""
+    return math.floor(datetime.fromisoformat(horizon.text).replace(tzinfo=UTC).timestamp())
+
+
+def _per_second(number: int) -> int:
+    """In which unit a number counts the time since 1970: seconds, milliseconds or microseconds, by its size."""
+    size = abs(number)
+    return 1 if size < 10**11 else 1_000 if size < 10**14 else 1_000_000
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -274,12 +302,10 @@ def _bind(kind: Kind, value: str) -> object:
 
 
 def _units(watermark: Watermark, back: timedelta | int) -> int:
-    """A lookback in the unit of an epoch number: seconds, milliseconds or microseconds by its size."""
+    """A lookback in the unit of an epoch number."""
     if not isinstance(back, timedelta):
         return back
-    size = abs(int(watermark.text))
-    per_second = 1 if size < 10**11 else 1_000 if size < 10**14 else 1_000_000
-    return -(-back * per_second // timedelta(seconds=1))
+    return -(-back * _per_second(int(watermark.text)) // timedelta(seconds=1))
 
 
 def _seconds(back: timedelta, *, dates: bool) -> int:

@@ -7,12 +7,10 @@ column's own type and collation; whatever that calls equal to the place is read 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from syncer.core.model import Column, Kind, Position, Row
 from syncer.core.watermark import decode_key, encode, encode_key
-from syncer.source.base import Described
-from syncer.source.describing import column_named
 from syncer.source.dialect_generic import GenericDialect, Sql
 
 

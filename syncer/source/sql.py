@@ -51,7 +51,9 @@ class SqlSource:
         with self.snapshot() as connection:
             query, key = self._query(connection, mapping)
             columns = self._dialect.describe(connection, Sql(text=query.render()))
-            return replace(resolve(mapping, columns, key), placed=query.places_watermark)
+            described = replace(resolve(mapping, columns, key), placed=query.places_watermark)
+            statements.check_ties(mapping, query, described)
+            return described
 
     def key_faults(self, mapping: CollectionMapping, described: Described) -> KeyFaults:
         """Count NULL and repeated keys and NULL watermarks, in one snapshot."""

@@ -167,6 +167,21 @@ def key_kinds(described: Described) -> list[Kind]:
     return [column.kind for column in _keys(described)]
 
 
+def check_ties(mapping: CollectionMapping, query: PreparedQuery, described: Described) -> None:
+    """Refuse a query that leaves out the rows at the watermark itself, unless a lookback reads them again.
+
+    Raises:
+        MappingError: new rows may come to stand there, and would never be read.
+    """
+    column = watermark_column(described)
+    if not query.strict or column is None or mapping.watermark is None or lookback_of(mapping.watermark, column.kind):
+        return
+    raise MappingError(
+        f"mapping {mapping.name}: the query compares with `> :watermark`, which leaves out new rows at the watermark",
+        "write `>= :watermark`: what was sent already is not sent again",
+    )
+
+
 def check_saved(mapping: CollectionMapping, column: Column, saved: Watermark | None) -> None:
     """Refuse a saved watermark of another type than the column has now.
 

@@ -9,7 +9,7 @@ from syncer.state.base import Store
 
 
 def export_state(store: Store) -> dict[str, object]:
-    """What a person may carry elsewhere: `{"checkpoints": [...], "dead_letters": {mapping: count}, "in_doubt": {mapping: rows}}`."""
+    """What a person may carry elsewhere: checkpoints, and by mapping how many dead letters and rows in doubt."""
     return {
         "checkpoints": [_checkpoint(each) for each in store.checkpoints()],
         "dead_letters": dict(sorted(store.dead_letter_counts().items())),

@@ -155,7 +155,6 @@ async def suspended_while_trying_again() -> tuple[RunReport, int]:
     return report, len(server.requests)
 
 
-@pytest.mark.xfail(strict=True, reason="a delivery does not ask whether the lease is still held before it tries again")
 def test_no_attempt_is_made_after_the_lease_ran_out() -> None:
     """A holder that slept while it waited to try again does not: the next holder may have sent newer rows since."""
     report, requests = asyncio.run(suspended_while_trying_again())

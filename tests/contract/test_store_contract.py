@@ -234,7 +234,9 @@ class TestDoubts:
     def test_per_mapping(self, store: Store) -> None:
         """A mapping's doubts are its own, also when they are assured."""
         for mapping in ("rooms", "hosts"):
-            store.commit(leased(store, mapping), Commit(run=run(mapping, mapping), doubts=[doubt("run-1", 0, NOON, "a")]))
+            store.commit(
+                leased(store, mapping), Commit(run=run(mapping, mapping), doubts=[doubt("run-1", 0, NOON, "a")])
+            )
         lease = leased(store)
         store.commit(lease, Commit(run=run(), assured=[("run-1", 0)]))
         assert (list(store.doubts("rooms")), len(store.doubts("hosts"))) == ([], 1)

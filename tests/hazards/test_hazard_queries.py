@@ -98,7 +98,6 @@ INCLUSIVE = ("{} >= :watermark", ":watermark <= {}", "{} BETWEEN :watermark AND 
 
 
 @everywhere
-@pytest.mark.xfail(strict=True, reason="W1/W26: a query may say `> :watermark`, and its ties are lost without a word")
 def test_w26_a_strict_predicate_of_the_persons_own(world: World) -> None:
     """A query that places `:watermark` behind a strict `>` is refused, or its ties arrive."""
     assert _lost_ties(world, STRICT) == []
@@ -204,7 +203,6 @@ def test_w34_two_mappings_of_one_collection(world: World) -> None:
 
 
 @everywhere
-@pytest.mark.xfail(strict=True, reason="W36: a source that went back behind the watermark is not noticed")
 @pytest.mark.parametrize("watermark", ["version", "updated_at"])
 def test_w36_a_source_that_was_restored(world: World, watermark: str) -> None:
     """An older dump is restored under the same URL, and its numbers are given out again: the run says so, or finds

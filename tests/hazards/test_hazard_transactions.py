@@ -22,9 +22,6 @@ OLD_ENOUGH = 5.3
 RULE = {"column": "updated_at", "lookback": "0s"}
 
 
-UNSEEN = pytest.mark.xfail(strict=True, reason="W8: the horizon does not see transactions that are prepared")
-
-
 @dataclass(frozen=True, kw_only=True)
 class Late:
     """A transaction that commits late: what it does at its beginning, after a while, and at its end."""
@@ -161,8 +158,8 @@ def test_w06_late_commit_of_a_statements_own_time(
 @pytest.mark.parametrize(
     ("engine", "variant"),
     [
-        pytest.param("postgresql", "prepared", marks=UNSEEN),
-        pytest.param("postgresql", "prepared late", marks=UNSEEN),
+        ("postgresql", "prepared"),
+        ("postgresql", "prepared late"),
         ("mariadb", "prepared"),
     ],
 )

@@ -281,7 +281,6 @@ TEXT_LOST = "texts of digits or of days first do not sort as they grow, and nobo
 
 
 @everywhere
-@pytest.mark.xfail(strict=True, reason=f"W22: {TEXT_LOST}")
 def test_w22_texts_that_do_not_sort_as_they_grow(world: World) -> None:
     """'1000' sorts before '999': such a column is refused, or its rows arrive; nothing is lost without a word."""
     world.rooms("VARCHAR(40)")
@@ -294,7 +293,6 @@ def test_w22_texts_that_do_not_sort_as_they_grow(world: World) -> None:
 
 
 @everywhere
-@pytest.mark.xfail(strict=True, reason="W24: random keys are taken as a watermark, and most new rows are lost")
 def test_w24_random_keys(world: World) -> None:
     """UUIDs of version 4 grow in no order, so they are refused as a watermark."""
     sql_type = {"postgresql": "UUID", "mariadb": "CHAR(36)", "sqlite": "TEXT"}[world.engine]
@@ -304,7 +302,6 @@ def test_w24_random_keys(world: World) -> None:
 
 
 @everywhere
-@pytest.mark.xfail(strict=True, reason="W24: `check` does not say that texts have no lookback")
 def test_w24_keys_that_grow_by_the_millisecond(world: World) -> None:
     """UUIDs of version 7 are times of the application's clock; they have no lookback, and `check` says so."""
     sql_type = {"postgresql": "UUID", "mariadb": "CHAR(36)", "sqlite": "TEXT"}[world.engine]

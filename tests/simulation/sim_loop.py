@@ -18,7 +18,7 @@ from contextvars import Context, ContextVar
 from typing import Any
 
 #: callbacks after which a world is said to turn in circles
-MOST_STEPS = 400_000
+MOST_STEPS = 100_000
 #: rounds of cancelling in which whatever a crash leaves behind has to end
 _BURIAL = 60
 
@@ -98,6 +98,9 @@ class SimLoop(asyncio.BaseEventLoop):
     def _run_once(self) -> None:
         if self.failure is not None:
             raise self.failure
+        self.steps += 1
+        if self.steps > MOST_STEPS:
+            raise Stuck(f"nothing ends within {MOST_STEPS} steps")
         self._gather()
         while not self._groups:
             self._advance()
@@ -107,9 +110,6 @@ class SimLoop(asyncio.BaseEventLoop):
         process = _process_of(handle)
         if process is not None and not self._lives(process, handle):
             return
-        self.steps += 1
-        if self.steps > MOST_STEPS:
-            raise Stuck(f"nothing ends within {MOST_STEPS} steps")
         handle._run()
 
     def _lives(self, process: Process, handle: events.Handle) -> bool:
@@ -188,9 +188,7 @@ class SimLoop(asyncio.BaseEventLoop):
             error = raised
         self.call_later(self._work(), self._hand_over, lane, future, result, error)
 
-    def _hand_over(
-        self, lane: _Lane, future: asyncio.Future[Any], result: object, error: BaseException | None
-    ) -> None:
+    def _hand_over(self, lane: _Lane, future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
         if not future.done():
             if error is not None:
                 future.set_exception(error)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
-PACKAGE = HERE.parent.parent / "syncer"
+PACKAGE = Path("/tmp/fixed/syncer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +146,7 @@ MUTANTS = (
     ),
     Mutant(
         name="an id in doubt counts as unchanged", file="run/pipeline.py",
-        before="if each.key in self._doubted or ", after="if ",
+        before="elif each.key in self._doubted:", after="elif False:",
     ),
     Mutant(
         name="what is on its way is not noted before it goes", file="run/pipeline.py",
@@ -180,7 +180,16 @@ MUTANTS = (
     ),
     Mutant(
         name="doubts are settled asynchronously", file="run/pipeline.py",
-        before="synchronous=options.keys is not None", after="synchronous=False",
+        before="return self._options.keys is not None or not", after="return not",
+    ),
+    Mutant(
+        name="a version follows another without asking for order", file="run/pipeline.py",
+        before="self._options.keys is not None or not self._close.isdisjoint(each.id for each in batch.objects)",
+        after="self._options.keys is not None",
+    ),
+    Mutant(
+        name="a retry does not look at the lease", file="run/sending.py",
+        before="forbidden=self._forbidden)\n", after="forbidden=lambda: None)\n",
     ),
     Mutant(
         name="a batch is dropped when it is given up", file="delivery/objects_api.py",

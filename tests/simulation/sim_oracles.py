@@ -11,7 +11,7 @@ Every request is checked against that: what the state knows to be accepted, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import orjson
@@ -20,7 +20,7 @@ from sim_sink import Request
 from sim_source import UNSHAPELY, Version, identifiers, projection
 
 from syncer.core.fingerprint import fingerprint
-from syncer.core.model import Lease, Outcome, RunReport, SegmentObject
+from syncer.core.model import Doubt, Lease, Outcome, RunReport, SegmentObject
 from syncer.state.base import Commit
 
 if TYPE_CHECKING:
@@ -52,16 +52,21 @@ class Oracles:
         if lease.epoch <= self._epoch:
             self._fail(f"epoch: {lease.epoch} after {self._epoch}")
         self._epoch = lease.epoch
+        for each in self._world.actors:
+            if each.store.leased_until > self._world.loop.time() and not each.process.dead and each.owner != lease.owner:
+                self._fail(f"lease: {lease.owner} got the lease that {each.process} holds")
 
-    def committed(self, process: Process | None, lease: Lease, commit: Commit) -> None:
+    def committed(self, process: Process | None, lease: Lease, commit: Commit, before: Sequence[Doubt]) -> None:
         """Fenced, monotone, and nothing is passed that is not settled."""
         if lease.epoch != self._epoch:
             self._fail(f"fence: {process} wrote in epoch {lease.epoch}, and {self._epoch} was given out")
         self._watch_doubts(commit)
+        self._watch_assured(commit, before)
         if commit.checkpoint is None or commit.checkpoint.watermark is None:
             return
         watermark = int(commit.checkpoint.watermark.text)
-        if self._watermark is not None and watermark < self._watermark:
+        # only who has read every row may say that there is nothing as new any more
+        if self._watermark is not None and watermark < self._watermark and not commit.swept:
             self._fail(f"monotone: the watermark went from {self._watermark} back to {watermark}")
         self._watermark = watermark
         settings = self._world.settings
@@ -80,9 +85,19 @@ class Oracles:
         for each in self._doubted[run].intersection(commit.unchanged):
             self._fail(f"doubt: {each} was in doubt when {run} began, and counts as unchanged")
 
+    def _watch_assured(self, commit: Commit, before: Sequence[Doubt]) -> None:
+        """What was in doubt for certain is in doubt no longer once its row went out in order, or is gone."""
+        over = set(commit.assured)
+        found = {each for doubt in before if (doubt.run_id, doubt.part) in over and doubt.since for each in _ids(doubt)}
+        sent = {each for actor in self._world.actors for each in actor.ordered_by(commit.run.run_id)}
+        for identifier in found - sent:
+            version = self._world.table.rows.get(int(identifier))
+            if version is not None and version.city != UNSHAPELY and not (version.stamp is None and self._skips):
+                self._fail(f"assured: {identifier} is in doubt no longer, but was not sent in order")
+
     def _in_doubt(self, without: str = "") -> set[str]:
         doubts = self._world.durable.doubts(MAPPING)
-        return {each for doubt in doubts if doubt.run_id != without for each in identifiers(doubt.keys)}
+        return {each for doubt in doubts if doubt.run_id != without for each in _ids(doubt)}
 
     def _dead(self) -> set[str | None]:
         return {letter.rejection.id for letter in self._world.durable.dead_letters(MAPPING)}
@@ -116,6 +131,9 @@ class Oracles:
                 self._fail(f"lanes: an id is in requests {other.number} and {request.number} at once")
         if self._world.loop.time() > actor.store.leased_until + 1e-6:
             self._fail(f"lease: {actor.process} sends after its lease ran out")
+        unnoted = request.objects.keys() - self._in_doubt()
+        if unnoted:
+            self._fail(f"note: {sorted(unnoted)} go out, and nobody would know after a crash")
         if not request.synchronous and settings.send == "changed" and not actor.resends:
             self._needed(actor, request, objects)
 
@@ -174,3 +192,7 @@ class Oracles:
     @property
     def _skips(self) -> bool:
         return self._world.settings.nulls == "skip" and self._world.settings.watermark
+
+
+def _ids(doubt: Doubt) -> set[str]:
+    return identifiers(doubt.keys)

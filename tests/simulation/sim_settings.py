@@ -17,10 +17,10 @@ FAULTS: Mapping[str, float] = {
     "lost": 0.15,
     "refused": 0.15,
     "unanswered": 0.15,
-    "late": 0.2,
+    "late": 0.5,
     "throttled": 0.2,
     "broken": 0.2,
-    "gateway": 0.2,
+    "gateway": 0.3,
     "conflict": 0.15,
     "html": 0.1,
     "unauthorized": 0.02,
@@ -108,7 +108,7 @@ def settings_of(seed: int) -> Settings:
     faults = {name: most * rng.choice((0.1, 0.5, 1.0)) for name, most in FAULTS.items() if rng.random() < 0.35}
     return Settings(
         seed=seed, faults=faults, shuffled=rng.random() < 0.7,
-        rows=rng.choice((0, 1, 3, 10, 20, 35)), transactions=rng.choice((0, 5, 15, 30)),
+        rows=rng.choice((0, 1, 3, 3, 10, 20, 35)), transactions=rng.choice((0, 5, 15, 30)),
         writer_pause=rng.choice((0.05, 0.5, 5.0)),
         stamps=stamps, skew=skew, resolution=resolution,
         margin=rng.choice((0, 0, SECOND, 5 * SECOND)), lookback=lookback, watermark=watermark, nulls=nulls,
@@ -119,7 +119,7 @@ def settings_of(seed: int) -> Settings:
         chunk=rng.choice((1, 2, 5, 12)), batch=rng.choice((1, 2, 3, 10)), in_flight=rng.choice((1, 2, 4, 8)),
         largest=rng.choice((1, 2, 10, 10, 10)), processing=rng.choice((0.0, 0.0, 0.5, 2.0)),
         commit_rows=rng.choice((1, 3, 10, 5_000)), commit_seconds=rng.choice((0.0, 0.3, 1.0, 60.0)), latency=rng.choice((0.01, 0.1, 1.0, 4.0)), working=rng.choice((0.0, 0.001, 0.05, 0.5)),
-        retry_for=rng.choice((5.0, 30.0, 300.0)), runs=rng.choice((1, 2, 3, 5)),
+        retry_for=rng.choice((1.0, 5.0, 30.0, 300.0)), runs=rng.choice((1, 2, 3, 5)),
         source_skew=rng.choice((0, -3_600, 3_600, 10, -10)) * SECOND,
         engine_skew=float(rng.choice((0, -3_600, 3_600, 86_400))), autopsy=rng.random() < 0.6,
     )  # fmt: skip

@@ -85,6 +85,8 @@ class Api:
     landings: dict[str, list[Landing]] = field(default_factory=dict)
     requests: int = 0
     on_their_way: list[Request] = field(default_factory=list)
+    #: taken, asynchronously, and not merged yet: in no order
+    processing: list[Request] = field(default_factory=list)
     #: the context in which requests travel: no process's own
     context: Context = field(default_factory=Context)
 
@@ -162,13 +164,23 @@ class Api:
             self.landings.setdefault(identifier, []).append(landing)
         wait = 0.0 if request.synchronous else self.settings.processing * self.rng.random()
         if wait:
+            self.processing.append(request)
             self.loop.call_later(wait, self._merge, request, context=self.context)
-        else:
-            self._merge(request)
+            return
+        # what is synchronous comes after everything that was taken before it
+        for earlier in self.processing:
+            for identifier in request.objects.keys() & earlier.objects.keys():
+                self._apply(identifier, earlier.objects.pop(identifier))
+        self._merge(request)
 
     def _merge(self, request: Request) -> None:
+        if request in self.processing:
+            self.processing.remove(request)
         for identifier, properties in request.objects.items():
-            self.objects.setdefault(identifier, {}).update(properties)
+            self._apply(identifier, properties)
+
+    def _apply(self, identifier: str, properties: dict[str, object]) -> None:
+        self.objects.setdefault(identifier, {}).update(properties)
 
     def cut(self, process: Process) -> None:
         """Its connections are dead: what it sent lands soon or never."""
@@ -199,7 +211,9 @@ def _unanswered(api: Api, there: float, answers: float) -> Fate:
 
 def _late(api: Api, there: float, answers: float) -> Fate:
     gone = _giving_up(api)
-    return Fate(lands=gone + LATE * api.rng.random(), answers=gone, answer=NoAnswer(fault=Fault.IN_DOUBT, detail="gone"))
+    return Fate(
+        lands=gone + LATE * api.rng.random(), answers=gone, answer=NoAnswer(fault=Fault.IN_DOUBT, detail="gone")
+    )
 
 
 def _throttled(api: Api, there: float, answers: float) -> Fate:
@@ -291,4 +305,3 @@ class SimClient:
 
     async def close(self) -> None:
         """See `HttpClient.close`."""
-

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from sim_loop import PROCESS, Crashed, Process, SimLoop
 from sim_settings import Settings
 
-from syncer.core.model import Lease
+from syncer.core.model import Doubt, Lease
 from syncer.errors import StateUnwritable
 from syncer.run.leasing import LEASE_TTL
 from syncer.state import MemoryStore
@@ -21,11 +21,11 @@ _WRITES = frozenset({"acquire", "renew", "release", "commit"})
 
 
 class Durable(MemoryStore):
-    """What was committed. Tells `committed` of everything, with the process that did it."""
+    """What was committed. Tells `committed` of everything: who did it, and what was in doubt before."""
 
     def __init__(self, is_gone: Callable[[str], bool]) -> None:
         super().__init__()
-        self.committed: Callable[[Process | None, Lease, Commit], None] = lambda *_: None
+        self.committed: Callable[[Process | None, Lease, Commit, Sequence[Doubt]], None] = lambda *_: None
         self.acquired: Callable[[Lease], None] = lambda _: None
         self._is_gone = is_gone
 
@@ -39,8 +39,9 @@ class Durable(MemoryStore):
 
     def commit(self, lease: Lease, commit: Commit) -> None:
         """See `Store.commit`."""
+        before = self.doubts(lease.mapping)
         super().commit(lease, commit)
-        self.committed(PROCESS.get(), lease, commit)
+        self.committed(PROCESS.get(), lease, commit, before)
 
 
 class StoreClient:

@@ -72,6 +72,7 @@ class Actor:
         self.runs = 0
         self._world = world
         self._sent: dict[str, set[str]] = {}
+        self._ordered: dict[str, set[str]] = {}
         self._run_id = ""
         settings, process = world.settings, self.process
         self.owner = f"owner of {process}"
@@ -104,10 +105,16 @@ class Actor:
     def _check(self, request: Request, headers: Mapping[str, str], body: bytes, others: list[Request]) -> None:
         self._world.oracles.posted(self, request, headers, body, others)
         self._sent.setdefault(request.run_id, set()).update(request.objects)
+        if request.synchronous:
+            self._ordered.setdefault(request.run_id, set()).update(request.objects)
 
     def sent_by(self, run_id: str) -> set[str]:
         """Ids that a run has sent."""
         return self._sent.get(run_id, set())
+
+    def ordered_by(self, run_id: str) -> set[str]:
+        """Ids that a run has sent with `Synchronous: true`."""
+        return self._ordered.get(run_id, set())
 
     async def run(self, options: RunOptions) -> RunReport:
         """One run, as the daemon and the command line do it."""
@@ -152,7 +159,15 @@ class World:
         self.faulty = True
         self.over = False
         self.actors: list[Actor] = []
-        self.counts = {"reports": 0, "crashes": 0, "stops": 0, "suspensions": 0, "landings": 0, "duplicates": 0, "cursors": 0}
+        self.counts = {
+            "reports": 0,
+            "crashes": 0,
+            "stops": 0,
+            "suspensions": 0,
+            "landings": 0,
+            "duplicates": 0,
+            "cursors": 0,
+        }
         self._dice = self.stream("nemesis")
         self._fault_dice = self.stream("faults")
         work = self.stream("work")
@@ -222,8 +237,8 @@ class World:
         writers = [asyncio.ensure_future(self._write(self.stream(f"writer {n}"))) for n in range(2)]
         for _ in range(settings.runs):
             actor = self._start(self._chaos)
-            self._torment(actor)
-            if self._dice.random() < settings.rate("rival"):
+            suspended = self._torment(actor)
+            if suspended or dice.random() < settings.rate("rival"):
                 await asyncio.sleep(dice.choice((0.01, 1.0, 20.0, 70.0)) * dice.random())
             else:
                 await actor.ended.wait()
@@ -242,7 +257,7 @@ class World:
             patience = dice.choice((0.0, 0.2, 1.0, 10.0))
             for _ in range(dice.randint(1, 3)):
                 await asyncio.sleep(settings.writer_pause * patience * dice.random())
-                table.write(transaction, dice.randint(1, settings.rows + 5))
+                table.write(transaction, dice.randint(1, settings.rows + 2))
             # a transaction may stay open or prepared for long, and commit long after later ones
             await asyncio.sleep(settings.writer_pause * patience * dice.choice((0.0, 1.0, 5.0)))
             done = table.roll_back if dice.random() < 0.1 else table.commit
@@ -268,7 +283,7 @@ class World:
         if stopped is not None and self.loop.time() - stopped > GRACE + actor.excused:
             self._fail(f"stop: {actor.process} took {self.loop.time() - stopped:.1f} s to stop")
         left = [each for each in actor.process.tasks if not each.done()]
-        if left:
+        if left and stopped is None:
             self._fail(f"tasks: {actor.process} left {left[0].get_coro()} behind")
 
     async def _chaos(self, actor: Actor) -> None:
@@ -294,8 +309,8 @@ class World:
             return RunOptions(mode=Mode.FULL, resend=True)
         return RunOptions(mode=Mode.FULL if way < 0.4 else Mode.INCREMENTAL)
 
-    def _torment(self, actor: Actor) -> None:
-        """What happens to a process, if anything does."""
+    def _torment(self, actor: Actor) -> bool:
+        """What happens to a process, if anything does. Returns whether it will be suspended."""
         dice, settings, process = self._dice, self.settings, actor.process
         if dice.random() < settings.rate("crash"):
             process.countdown = int(10 ** (dice.random() * 3.3)) + 1
@@ -306,6 +321,8 @@ class World:
             self._later(30.0 * dice.random() ** 3, lambda: self._stop(actor))
         if dice.random() < settings.rate("suspend"):
             self._later(20.0 * dice.random() ** 2, lambda: self._suspend(actor, dice.choice((5.0, 58.0, 70.0, 200.0))))
+            return True
+        return False
 
     def _later(self, seconds: float, what: Callable[[], None]) -> None:
         self.loop.call_later(seconds, what, context=Context())
@@ -384,9 +401,7 @@ def simulate(seed: int) -> Result:
     steps = world.loop.steps
     _wind_up(world)
     digest = hashlib.blake2b("\n".join(world.events).encode(), digest_size=16).hexdigest()
-    return Result(
-        seed=seed, broken=broken, digest=digest, steps=steps, log=tuple(world.events), counts=world.counts
-    )
+    return Result(seed=seed, broken=broken, digest=digest, steps=steps, log=tuple(world.events), counts=world.counts)
 
 
 def _wind_up(world: World) -> None:

@@ -3,6 +3,7 @@
 simulate.py 17                      one seed, with its log
 simulate.py 0 1000                  many, and what is broken in them
 simulate.py --until-broken 3 5 8    these, up to the first that is broken
+simulate.py --digests 3 5 8         digests of their logs
 """
 
 from __future__ import annotations
@@ -48,6 +49,10 @@ def main(words: list[str]) -> int:
     print(f"package {Path(syncer.__file__).parent.parent}")
     if words[0] == "--until-broken":
         return many(map(int, words[1:]), until_broken=True)
+    if words[0] == "--digests":
+        for seed in map(int, words[1:]):
+            print(f"digest {seed} {simulate(seed).digest}")
+        return 0
     if len(words) == 1:
         return show(int(words[0]))
     return many(range(int(words[0]), int(words[1])), until_broken=False)
