@@ -6,12 +6,12 @@ import shutil
 import socket
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from project import Earlier, Project
 from rows import UNREACHABLE, Answer, Row, ask
-from support import CONFIG, CommandLine, execute, progress
+from support import CONFIG, CommandLine, execute
 
 from syncer.sandbox.app import create_app
 from syncer.sandbox.sample import create_sample
@@ -29,31 +29,6 @@ CREATE TABLE colliding (id INTEGER PRIMARY KEY, hostID INTEGER, host_id INTEGER)
 CREATE TABLE letters (id INTEGER PRIMARY KEY, body TEXT, updatedAt TIMESTAMP);
 INSERT INTO letters VALUES (1, hex(zeroblob(20000)), '2026-01-01 00:00:00'), (2, 'short', '2026-01-02 00:00:00');
 """
-
-
-@dataclass(frozen=True, kw_only=True)
-class Project:
-    """A folder with `app.db`, `syncer.yaml` and, once something ran, `syncer.db`; and what the sandbox received."""
-
-    syncer: CommandLine
-    warehouse: Warehouse
-
-    @property
-    def state(self) -> Path:
-        """The state file."""
-        return self.syncer.folder / "syncer.db"
-
-    def change(self, sql: str) -> None:
-        """Change the source."""
-        execute(self.syncer.folder / "app.db", sql)
-
-    def progress(self) -> dict[str, list[tuple[object, ...]]]:
-        """Checkpoints, dead letters, fingerprints, held leases."""
-        return progress(self.state)
-
-    def received(self) -> int:
-        """How many requests came so far."""
-        return len(self.warehouse.requests())
 
 
 @pytest.fixture(scope="session")
@@ -79,14 +54,6 @@ def project(command_line: CommandLine, sample: Path) -> Iterator[Project]:
     with Warehouse(":memory:") as warehouse, running(create_app(warehouse)) as url:
         command_line.environment["ENDPOINT"] = url
         yield Project(syncer=command_line, warehouse=warehouse)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Earlier:
-    """What an earlier run over the sample left: the state file, and where it sent to. Nobody listens there now."""
-
-    state: Path
-    endpoint: str
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from contextlib import closing
 import jsonschema
 import pytest
 import yaml
-from conftest import Earlier, Project
+from project import Earlier, Project
 from rows import FINDINGS, HELP, Answer, Row
 from support import CONFIG, CommandLine, assert_one_clear_error, end_of, line_with, lines_beginning, query, runs_of
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import http_server
 import pytest
-from conftest import Project
+from project import Project
 from rows import BAD_INPUT, Answer, Row, ask
 from sqlalchemy.engine import make_url
 from support import CONFIG, CommandLine, Told, assert_one_clear_error, execute, progress, query

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import http_server
 import pytest
-from conftest import Project
+from project import Project
 from support import CONFIG, assert_one_clear_error, lines_beginning, query, runs_of
 
 from syncer.state import open_store

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import http_server
-from conftest import Project
+from project import Project
 from support import CONFIG, PATIENCE, end_of, execute, line_with, query, runs_of, until
 
 from syncer.sandbox.app import create_app

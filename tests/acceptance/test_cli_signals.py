@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from conftest import Project
+from project import Project
 from support import command, end_of, line_with, runs_of, until
 
 from syncer.sandbox.app import create_app

@@ -1,4 +1,4 @@
-"""Secrets and a row value that can be recognised in whatever form they are told, and where they may not be. No fixtures."""
+"""Secrets and a row value, recognised in whatever form they are told, and where they may not be. No fixtures."""
 
 from __future__ import annotations
 

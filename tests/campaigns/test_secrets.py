@@ -1,4 +1,4 @@
-"""The write key, a database password and a row value are told nowhere, whatever goes wrong; dead letters hold objects."""
+"""Write key, database password and row values are told nowhere, whatever goes wrong; dead letters hold objects."""
 
 from __future__ import annotations
 
@@ -189,7 +189,9 @@ VALUES = {
         "path": Query(sql="SELECT id, json_extract('{}', name) AS x FROM rooms"),
         "JSON": Query(sql="SELECT id, json(name) AS x FROM rooms"),
         "not UTF-8": Query(sql="SELECT id, CAST(CAST(name AS BLOB) || x'ff' AS TEXT) AS x FROM rooms"),
-        "no time": Query(sql="SELECT id, name, name AS updated_at FROM rooms", key="primary_key: id, watermark: updated_at"),
+        "no time": Query(
+            sql="SELECT id, name, name AS updated_at FROM rooms", key="primary_key: id, watermark: updated_at"
+        ),
         "overflow": Query(sql="SELECT id, abs(-9223372036854775808) AS x, name FROM rooms"),
         "same id": Query(sql="SELECT 1 AS id, name FROM rooms", codes=(2,)),
         "no id": Query(sql="SELECT NULL AS id, name FROM rooms", codes=(2, 3)),
@@ -341,11 +343,13 @@ def stalled(syncer: CommandLine, *arguments: str) -> Iterator[tuple[ScriptedServ
     """A command whose first request is not answered; what it said when it ended."""
     told: list[Told] = []
     slow = Reply(parts=http_server.ACCEPTED.parts, delay=2)
-    with serving(http_server.always(slow)) as server:
-        with syncer.started(*arguments, ENDPOINT=server.endpoint) as process:
-            until(lambda: server.requests, process)
-            yield server, process.send_signal, told
-            told.append(end_of(process))
+    with (
+        serving(http_server.always(slow)) as server,
+        syncer.started(*arguments, ENDPOINT=server.endpoint) as process,
+    ):
+        until(lambda: server.requests, process)
+        yield server, process.send_signal, told
+        told.append(end_of(process))
 
 
 @pytest.mark.parametrize("style", STYLES[: rounds(2, 4)], ids=" ".join)
@@ -427,7 +431,7 @@ def test_dotenv(syncer: CommandLine, line: str) -> None:
 
 @pytest.mark.parametrize("secret", [WRITE_KEY, PASSWORD])
 def test_the_judge(secret: str) -> None:
-    """What all of this rests on: a secret is recognised raw, in a URL, in JSON, in base64 wherever it begins, in part."""
+    """All of this rests on it: a secret is recognised raw, in a URL, in JSON, in base64 wherever it begins, in part."""
     import base64
 
     raw = secret.encode()

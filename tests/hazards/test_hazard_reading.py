@@ -97,7 +97,7 @@ def test_w07_sequence_order_is_not_commit_order(world: World) -> None:
 
 @on("postgresql", "mariadb")
 def test_w07_without_a_lookback_it_is_said(world: World) -> None:
-    """No database tells which numbers are still to be committed, so `check` warns of a watermark that waits for none."""
+    """No database tells which numbers are still to be committed: `check` warns of a watermark that waits for none."""
     _numbers(world)
     world.map(table="rooms", watermark="version")
     warnings = [each for each in world.check().findings if each.level is Level.WARNING]

@@ -225,7 +225,7 @@ class SimLoop(asyncio.BaseEventLoop):
         while True:
             self._gather()
             mine = [each for group in self._groups for each in group if _process_of(each) is process]
-            mine += [each for each in process.parked]
+            mine += list(process.parked)
             process.parked = []
             if not mine:
                 return

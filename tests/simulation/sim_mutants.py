@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
-PACKAGE = Path("/tmp/fixed/syncer")
+PACKAGE = HERE.parent.parent / "syncer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,195 +58,222 @@ MUTANTS = (
     Mutant(
         name="the furthest settled batch instead of the contiguous prefix", file="core/ledger.py",
         before="return min([self._decided, *unsettled])", after="return max([self._decided, *unsettled])",
+        seeds=(0,),
     ),
     Mutant(
         name="the watermark moves before the batch is acknowledged", file="core/ledger.py",
         before="unsettled = [batch.first_row for batch in self._open.values()]", after="unsettled: list[int] = []",
+        seeds=(0,),
     ),
     Mutant(
         name="the watermark passes batches that still wait", file="core/ledger.py",
         before="unsettled += [batch.first_row for batch in list(self._waiting)[:1]]", after="pass",
+        seeds=(4,),
     ),
     Mutant(
         name="the watermark passes rows that are in no batch yet", file="run/pipeline.py",
         before="self._ledger.decided(self._batcher.first_row)", after="self._ledger.decided()",
+        seeds=(4,),
     ),
     Mutant(
         name="a failed batch does not hold the watermark", file="core/ledger.py",
         before="        self._hold(batch.first_row)\n        self.settle(batch)", after="        self.settle(batch)",
-    ),
-    Mutant(
-        name="abandoned batches count as settled", file="core/ledger.py",
-        before="            self._hold(batch.first_row)\n            self._forget(batch)",
-        after="            self._forget(batch)",
+        seeds=(9,),
     ),
     Mutant(
         name="an id in two open batches", file="core/ledger.py",
         before="if not self._in_flight.isdisjoint(ids):", after="if False:",
+        seeds=(28,),
     ),
     Mutant(
         name="the horizon is ignored", file="source/chunks.py",
-        before="reading.positioned and position == 2", after="reading.positioned and position == 3",
-    ),
-    Mutant(
-        name="the bound of a later snapshot", file="run/reading.py",
-        before="after=chunk.mark.position, ceiling=chunk.ceiling", after="after=chunk.mark.position",
+        before="if position == BEYOND and", after="if False and",
+        seeds=(67,),
     ),
     Mutant(
         name="the watermark is rounded up (reads > instead of >=)", file="source/chunks.py",
-        before="        return mark\n\n\ndef _bytes",
-        after="        return Watermark(kind=mark.kind, text=str(int(mark.text) + 1))\n\n\ndef _bytes",
+        before="return mark\n\n\ndef _bytes",
+        after="return Watermark(kind=mark.kind, text=str(int(mark.text) + 1))\n\n\ndef _bytes",
+        seeds=(21,),
     ),
     Mutant(
         name="the engine's clock instead of the source's", file="core/progress.py",
         before="watermark = (safe.watermark or old) if",
         after="watermark = safe.watermark and type(safe.watermark)(\n        kind=safe.watermark.kind, "
         'text=str(int(now.timestamp() * 1_000_000))\n    ) if',
+        seeds=(0,),
     ),
     Mutant(
         name="the watermark moves on the way through a circle", file="core/progress.py",
         before="on_the_way = plan.advances and plan.after is None", after="on_the_way = plan.advances",
+        seeds=(98,),
     ),
     Mutant(
         name="the second leg of a circle is forgotten", file="core/plan.py",
         before="return (self, replace(self, after=None, until=self.after))", after="return (self,)",
+        seeds=(98,),
     ),
     Mutant(
         name="a full run lowers the watermark", file="core/plan.py",
         before="advances=not lowers, saves=saves,", after="advances=True, saves=saves,",
+        seeds=(2,),
     ),
     Mutant(
         name="a stop counts as complete", file="run/pipeline.py",
         before="if not await self._take(chunk, shaped):\n                    return False",
         after="if not await self._take(chunk, shaped):\n                    break",
+        seeds=(643,),
     ),
     Mutant(
         name="dead letters are not in the transaction", file="run/keeping.py",
         before="dead_letters=decided.dead_letters,", after="dead_letters=(),",
+        seeds=(1,),
     ),
     Mutant(
         name="fingerprints are not in the transaction", file="run/keeping.py",
         before="fingerprints=decided.fingerprints, unchanged", after="fingerprints={}, unchanged",
-    ),
-    Mutant(
-        name="what a failed commit held is lost", file="run/keeping.py",
-        before="self._decided = decided.follow(self._decided)", after="pass",
+        seeds=(1,),
     ),
     Mutant(
         name="fingerprints are recorded before acceptance", file="run/pipeline.py",
         before="self._keeping.accepted(receipt.accepted)", after="self._keeping.accepted(batch.objects)",
+        seeds=(2,),
     ),
     Mutant(
         name="fingerprints are never compared", file="core/fingerprint.py",
         before="or before.digest != fingerprint(each, scope)", after="",
-    ),
-    Mutant(
-        name="what is not stored yet is not known", file="run/keeping.py",
-        before="for decided in (*before, self._underway, self._decided):", after="for decided in before[:0]:",
+        seeds=(5,),
     ),
     Mutant(
         name="an id in doubt counts as unchanged", file="run/pipeline.py",
         before="elif each.key in self._doubted:", after="elif False:",
+        seeds=(1,),
     ),
     Mutant(
         name="what is on its way is not noted before it goes", file="run/pipeline.py",
-        before="if fresh:\n            await self._keeping.note", after="if False:\n            await self._keeping.note",
+        before="if fresh:\n            await self._keeping.note",
+        after="if False:\n            await self._keeping.note",
+        seeds=(0,),
     ),
     Mutant(
         name="notes go with the next commit, settled or not", file="run/keeping.py",
         before="if settled is None or note[1] <= settled]", after="]",
+        seeds=(0,),
     ),
     Mutant(
         name="what a dead run noted is ignored", file="run/executor.py",
         before="for each in store.doubts(mapping)]\n", after="for each in ()]\n",
+        seeds=(1,),
     ),
     Mutant(
         name="what was accepted, but may land once more, is not in doubt", file="delivery/tally.py",
         before="return frozenset(unsettled.union(self._late.intersection(each.id for each in self._accepted)))",
         after="return frozenset(unsettled)",
+        seeds=(74,),
     ),
     Mutant(
         name="what was given up, but may have landed, is not in doubt", file="delivery/tally.py",
         before="unsettled = self._doubted.intersection(each.id for each in self._unsettled)",
         after="unsettled: set[str] = set()",
+        seeds=(127,),
     ),
     Mutant(
         name="doubts are settled without being sent", file="run/executor.py",
         before="keys = tuple(dict.fromkeys(key for each in due for key in each.keys))", after="keys = ()",
+        seeds=(0,),
     ),
     Mutant(
         name="doubts are settled too early", file="run/executor.py",
         before="SETTLED_AFTER = timedelta(seconds=30)", after="SETTLED_AFTER = timedelta(seconds=3)",
+        seeds=(74,),
     ),
     Mutant(
         name="doubts are settled asynchronously", file="run/pipeline.py",
         before="return self._options.keys is not None or not", after="return not",
+        seeds=(2,),
     ),
     Mutant(
         name="a version follows another without asking for order", file="run/pipeline.py",
         before="self._options.keys is not None or not self._close.isdisjoint(each.id for each in batch.objects)",
         after="self._options.keys is not None",
+        seeds=(219,),
     ),
     Mutant(
         name="a retry does not look at the lease", file="run/sending.py",
-        before="forbidden=self._forbidden)\n", after="forbidden=lambda: None)\n",
+        before="synchronous=ordered, forbidden=self._forbidden", after="synchronous=ordered",
+        seeds=(46,),
     ),
     Mutant(
         name="a batch is dropped when it is given up", file="delivery/objects_api.py",
         before="tally.give_up(objects, outcome)", after="tally.accept(objects)",
+        seeds=(0,),
     ),
     Mutant(
         name="a batch is dropped after some tries", file="delivery/objects_api.py",
-        before="outcome.action is Action.ACCEPT:", after="outcome.action in (Action.ACCEPT, Action.RETRY):",
+        before="verdict.action in (Action.ACCEPT, Action.SPLIT):",
+        after="verdict.action in (Action.ACCEPT, Action.SPLIT) or tries.retries > 0:",
     ),
     Mutant(
         name="a refused object counts as accepted", file="delivery/objects_api.py",
         before="tally.reject(objects[0], outcome)", after="tally.accept(objects)",
+        seeds=(2,),
     ),
     Mutant(
         name="a refused batch is buried whole", file="delivery/objects_api.py",
         before="elif len(objects) == 1:\n            tally.reject(objects[0], outcome)",
         after="elif objects:\n            for each in objects:\n                tally.reject(each, outcome)",
+        seeds=(0,),
     ),
     Mutant(
         name="a success that tells of an error counts as accepted", file="core/verdict.py",
         before="if isinstance(said, dict) and _tells_failure(said):", after="if False:",
+        seeds=(3,),
     ),
     Mutant(
         name="a proxy's page counts as accepted", file="core/verdict.py",
         before="    except orjson.JSONDecodeError:\n        return foreign",
         after="    except orjson.JSONDecodeError:\n        return Action.ACCEPT, False, \"\"",
+        seeds=(3,),
     ),
     Mutant(
         name="429 counts as a refusal", file="core/verdict.py",
-        before="    if status == 429:\n        return Action.PAUSE", after="    if status == 429:\n        return Action.SPLIT",
+        before="    if status == 429:\n        return Action.PAUSE",
+        after="    if status == 429:\n        return Action.SPLIT",
+        seeds=(2,),
     ),
     Mutant(
         name="the epoch is not checked", file="state/memory.py",
         before="            self._require(lease)\n            self._runs[", after="            self._runs[",
+        seeds=(64,),
     ),
     Mutant(
         name="the lease is not checked before sending", file="run/executor.py",
         before="return self._held.failure if self._held is not None else None", after="return None",
+        seeds=(46,),
     ),
     Mutant(
         name="a lease that lives is given to another", file="state/tenure.py",
         before="if not (free or tenure.owner == owner or", after="if not (True or tenure.owner == owner or",
+        seeds=(1,),
     ),
     Mutant(
         name="epochs do not grow", file="state/tenure.py",
         before="epoch=tenure.epoch + 1", after="epoch=max(tenure.epoch, 1)",
+        seeds=(0,),
     ),
     Mutant(
         name="unchanged rows are not counted", file="run/pipeline.py",
         before="self._count(unchanged=len(objects) - len(fresh))", after="pass",
+        seeds=(2,),
     ),
     Mutant(
         name="rows sent are counted although they were not accepted", file="run/pipeline.py",
         before="self._count(sent=len(receipt.accepted),", after="self._count(sent=len(batch.objects),",
+        seeds=(3,),
     ),
     Mutant(
         name="an id twice in a batch", file="core/batch.py",
         before="each.id in self._ids or ", after="",
+        seeds=(28,),
     ),
 )  # fmt: skip

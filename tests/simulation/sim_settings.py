@@ -1,4 +1,4 @@
-"""What a seed draws: the configuration of a world, and which faults it suffers how often (a swarm: a subset of them)."""
+"""What a seed draws: the configuration of a world, and which faults it suffers how often (a swarm of them)."""
 
 from __future__ import annotations
 
@@ -118,7 +118,8 @@ def settings_of(seed: int) -> Settings:
         cities=rng.choice((1, 2, 5)), bad_share=rng.choice((0.0, 0.0, 0.05, 0.15)),
         chunk=rng.choice((1, 2, 5, 12)), batch=rng.choice((1, 2, 3, 10)), in_flight=rng.choice((1, 2, 4, 8)),
         largest=rng.choice((1, 2, 10, 10, 10)), processing=rng.choice((0.0, 0.0, 0.5, 2.0)),
-        commit_rows=rng.choice((1, 3, 10, 5_000)), commit_seconds=rng.choice((0.0, 0.3, 1.0, 60.0)), latency=rng.choice((0.01, 0.1, 1.0, 4.0)), working=rng.choice((0.0, 0.001, 0.05, 0.5)),
+        commit_rows=rng.choice((1, 3, 10, 5_000)), commit_seconds=rng.choice((0.0, 0.3, 1.0, 60.0)),
+        latency=rng.choice((0.01, 0.1, 1.0, 4.0)), working=rng.choice((0.0, 0.001, 0.05, 0.5)),
         retry_for=rng.choice((1.0, 5.0, 30.0, 300.0)), runs=rng.choice((1, 2, 3, 5)),
         source_skew=rng.choice((0, -3_600, 3_600, 10, -10)) * SECOND,
         engine_skew=float(rng.choice((0, -3_600, 3_600, 86_400))), autopsy=rng.random() < 0.6,

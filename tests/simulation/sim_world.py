@@ -9,39 +9,24 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextvars import Context, copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
-from sim_loop import PROCESS, Process, SimLoop, Stuck
+from sim_actor import Actor
+from sim_loop import PROCESS, SimLoop, Stuck
 from sim_oracles import MAPPING, Broken, Oracles
 from sim_settings import EPOCH, Settings, settings_of
-from sim_sink import LATE, Api, Request, SimClient
-from sim_source import SimSource, Table
-from sim_store import Durable, StoreClient
+from sim_sink import LATE, Api
+from sim_source import Table
+from sim_store import Durable
 
-from syncer.core.fingerprint import scope_of
-from syncer.core.model import CollectionMapping, Lease, Limits, Mode, Outcome, PropertyRule, RunReport, WatermarkRule
+from syncer.core.model import CollectionMapping, Lease, Mode, Outcome, PropertyRule, WatermarkRule
 from syncer.core.plan import RunOptions
-from syncer.delivery import objects_api
-from syncer.delivery.objects_api import ObjectsApi
-from syncer.run.executor import Job, execute
-from syncer.run.keeping import Cadence
-from syncer.run.pipeline import Ports
 
 #: virtual seconds that a process may take to end once it was told to stop: what is in flight is finished
 GRACE = 120.0
 #: runs that have to be enough once the faults are over
 HEALING_RUNS = 3
-
-
-class Packets(ObjectsApi):
-    """The Objects API with batches of another size."""
-
-    batch = 10
-
-    @property
-    def limits(self) -> Limits:
-        """As many as the seed says."""
-        return Limits(objects=self.batch)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,99 +40,6 @@ class Result:
     steps: int
     log: tuple[str, ...]
     counts: Mapping[str, int]
-
-
-class Actor:
-    """A syncer process: one source, one delivery, one connection to the state."""
-
-    def __init__(self, world: World, number: int) -> None:
-        self.process = Process(f"p{number}")
-        self.ended = asyncio.Event()
-        self.told_to_stop_at: float | None = None
-        #: seconds of grace on top: it was suspended
-        self.excused = 0.0
-        self.resends = False
-        self.epoch = 0
-        self.posts_before = self.accepted_before = 0
-        self.runs = 0
-        self._world = world
-        self._sent: dict[str, set[str]] = {}
-        self._ordered: dict[str, set[str]] = {}
-        self._run_id = ""
-        settings, process = world.settings, self.process
-        self.owner = f"owner of {process}"
-        self.store = StoreClient(
-            world.durable, process, settings, world.stream(f"store {number}"), world.loop, world.log, world.fault
-        )
-        self.source = SimSource(
-            world.table, settings, world.stream(f"source {number}"), faulty=world.fault,
-            asked_at=lambda: world.loop.asked_at, now=world.loop.time,
-        )  # fmt: skip
-        self.client = SimClient(world.api, process, lambda: self._run_id, self._check)
-        self.stop = asyncio.Event()
-        self.delivery = self._deliver()
-        self.scope = scope_of(self.delivery.identity, MAPPING)
-        process.stilled = lambda: world.api.cut(process)
-
-    def _deliver(self) -> ObjectsApi:
-        world, settings = self._world, self._world.settings
-        delivery = Packets(
-            write_key="simulated", endpoint="https://api.test", synchronous="auto", max_in_flight=settings.in_flight,
-            requests_per_second=None, retry_for=settings.retry_for, notice=world.noticed,
-            client=self.client,  # type: ignore[arg-type]
-            world=objects_api.World(
-                clock=world.loop.time, now=world.now, sleep=asyncio.sleep, rng=world.stream(f"jitter {self.process}")
-            ),
-        )  # fmt: skip
-        delivery.batch = settings.batch
-        return delivery
-
-    def _check(self, request: Request, headers: Mapping[str, str], body: bytes, others: list[Request]) -> None:
-        self._world.oracles.posted(self, request, headers, body, others)
-        self._sent.setdefault(request.run_id, set()).update(request.objects)
-        if request.synchronous:
-            self._ordered.setdefault(request.run_id, set()).update(request.objects)
-
-    def sent_by(self, run_id: str) -> set[str]:
-        """Ids that a run has sent."""
-        return self._sent.get(run_id, set())
-
-    def ordered_by(self, run_id: str) -> set[str]:
-        """Ids that a run has sent with `Synchronous: true`."""
-        return self._ordered.get(run_id, set())
-
-    async def run(self, options: RunOptions) -> RunReport:
-        """One run, as the daemon and the command line do it."""
-        world = self._world
-        if self.delivery.ended and not self.stop.is_set():
-            self.delivery = self._deliver()
-        self.runs += 1
-        self._run_id = f"{self.process}-{self.runs}"
-        self.resends = options.resend
-        self.posts_before, self.accepted_before = self.client.posts, self.client.accepted
-        ports = Ports(
-            source=lambda: self.source, delivery=self.delivery, store=self.store,  # type: ignore[arg-type]
-            notice=world.noticed, now=world.now, monotonic=world.loop.time, stop=self.stop,
-            cadence=Cadence(rows=world.settings.commit_rows, seconds=world.settings.commit_seconds),
-        )  # fmt: skip
-        world.log("run", self._run_id, options.mode, options.limit, options.keys is not None)
-        report = await execute(
-            Job(
-                mapping=world.mapping, options=options, ports=ports, timezone="UTC", owner=self.owner,
-                run_id=self._run_id,
-            )
-        )  # fmt: skip
-        world.log("report", self._run_id, report.outcome, report.error, report.counts)
-        world.counts["cursors"] += self.source.cursors
-        self.source.cursors = 0
-        world.oracles.reported(self, report)
-        return report
-
-    def tell_to_stop(self) -> None:
-        """SIGTERM."""
-        self.told_to_stop_at = self._world.loop.time()
-        self.stop.set()
-        self.delivery.stop()
 
 
 class World:
@@ -359,9 +251,7 @@ class World:
         for identifier in sorted(self.api.landings):
             landings = self.api.landings[identifier]
             self.counts["landings"] += len(landings)
-            self.counts["duplicates"] += sum(
-                one.properties == two.properties for one, two in zip(landings, landings[1:], strict=False)
-            )
+            self.counts["duplicates"] += sum(one.properties == two.properties for one, two in pairwise(landings))
 
     async def _healing(self, actor: Actor) -> None:
         for _ in range(HEALING_RUNS):

@@ -1,4 +1,4 @@
-"""The simulator finds bugs that were put in on purpose. `sim_mutants` lists them, `make mutants` hunts them all for long."""
+"""The simulator finds bugs that were put in on purpose; `sim_mutants` lists them. `make mutants` is the long form."""
 
 from __future__ import annotations
 

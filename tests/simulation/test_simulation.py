@@ -1,4 +1,4 @@
-"""A thousand worlds of chaos: the engine's decisions in virtual time, under seeded faults. See `sim_oracles` for the promises.
+"""A thousand worlds of chaos: the engine in virtual time, under seeded faults. `sim_oracles` says what must hold.
 
 `SYNCER_SEED=17 python -m pytest tests/simulation/test_simulation.py` runs that seed alone, and
 `python tests/simulation/simulate.py 17` prints all that happens in it. `make simulate` is the long form.
