@@ -122,14 +122,15 @@ class Pipeline:
 
     async def flow(self) -> None:
         """Run to the end of the plan, to a failure, or until told to stop; then settle what is in flight."""
+        read = False
         try:
-            self.complete = await self._pass()
+            read = await self._pass()
         finally:
             await self._sending.drain(self._ports.stop)
             if self._committing is not None:
                 await asyncio.wait([self._committing])
         self._judge()
-        self.complete = self.complete and not self._halted
+        self.complete = read and not self._halted
 
     async def _pass(self) -> bool:
         source, stop, clock = self._ports.source(), self._ports.stop, self._ports.monotonic

@@ -64,7 +64,8 @@ class Sending:
         """
         stopping = asyncio.create_task(_graced(stop))
         while (self._tasks or (self._ledger.waiting and not self._halted())) and not stopping.done():
-            moving = asyncio.create_task(self._movement())
+            self._moved.clear()
+            moving = asyncio.create_task(self._moved.wait())
             await asyncio.wait([moving, stopping], return_when=asyncio.FIRST_COMPLETED)
             moving.cancel()
         stopping.cancel()
