@@ -9,7 +9,7 @@ demo: $(VENV)/.installed
 	$(BIN)/syncer demo
 
 test: $(VENV)/.tests
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(TESTS)
 
 check: lint test
 

@@ -30,7 +30,7 @@ from syncer.source.dialect_generic import (
     row_of,
     select,
 )
-from syncer.source.horizon_sqlite import horizon
+from syncer.source.horizon_sqlite import horizon, patient_row
 from syncer.source.text_forms import check_growth
 
 _BUSY_SECONDS = 60
@@ -71,7 +71,7 @@ class SqliteDialect(GenericDialect):
         """The first read takes the snapshot, so there is one."""
         connection.exec_driver_sql("PRAGMA query_only = ON").close()
         connection.exec_driver_sql("BEGIN").close()
-        row_of(connection, "SELECT count(*) FROM sqlite_master")
+        patient_row(connection, "SELECT count(*) FROM sqlite_master")
 
     def horizon(self, connection: Connection) -> Horizon:
         """Now, when no writer is at work; see `horizon_sqlite`."""

@@ -14,13 +14,18 @@ saved so far, because when that was saved nobody wrote.
 from __future__ import annotations
 
 import os
+import sqlite3
 import struct
 import sys
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from syncer.source.dialect_generic import LONG_AGO, Horizon, bounded, outlasting, row_of
 
@@ -31,6 +36,10 @@ _WAL_WRITE_BYTE = 120
 _FLOCK = "@hhqqi0q"
 _DESCRIPTORS = "/proc/self/fd"
 
+#: how often, and seconds in between, a reader looks whether a journal that seems left behind is still there
+_TRIES = 20
+_TRY_EVERY = 0.05
+
 _BLIND = "whether a writer has a transaction open cannot be seen on this system"
 _WRITER = "a writer whose transaction is open"
 
@@ -39,7 +48,7 @@ def horizon(connection: Connection, file: Path) -> Horizon:
     """The bound. Takes seconds while one transaction goes on writing."""
     lock = _writers_lock(connection, file)
     first = _clock(connection)
-    version = row_of(connection, "PRAGMA data_version")
+    version = patient_row(connection, "PRAGMA data_version")
     if sys.platform != "linux" or not lock.descriptors:
         return bounded(first, uncertain=_BLIND)
     moments = [first]
@@ -50,9 +59,25 @@ def horizon(connection: Connection, file: Path) -> Horizon:
 
     if not outlasting(writing(), writing):
         return bounded(moments[-1])
-    if row_of(connection, "PRAGMA data_version") != version:
+    if patient_row(connection, "PRAGMA data_version") != version:
         return bounded(moments[-1], [(first, _WRITER)])
     return Horizon(at=LONG_AGO, now=moments[-1], held_by=_WRITER)
+
+
+def patient_row(connection: Connection, sql: str) -> Sequence[Any]:
+    """The one row of a statement, also when a writer takes its journal away at just that moment.
+
+    SQLite cannot tell that from a writer that died, and a reader that may not write is then refused. Once a read has
+    succeeded, its snapshot keeps writers from it.
+    """
+    for _ in range(_TRIES):
+        try:
+            return row_of(connection, sql)
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlite_errorcode", None) != sqlite3.SQLITE_READONLY_ROLLBACK:
+                raise
+        time.sleep(_TRY_EVERY)
+    return row_of(connection, sql)
 
 
 def _clock(connection: Connection) -> datetime:
@@ -84,8 +109,8 @@ class _Lock:
 
 
 def _writers_lock(connection: Connection, file: Path) -> _Lock:
-    row_of(connection, "SELECT count(*) FROM sqlite_master")  # in WAL mode this opens the -shm file
-    (mode,) = row_of(connection, "PRAGMA journal_mode")
+    patient_row(connection, "SELECT count(*) FROM sqlite_master")  # in WAL mode this opens the -shm file
+    (mode,) = patient_row(connection, "PRAGMA journal_mode")
     if mode == "wal":
         return _Lock(file=file.with_name(f"{file.name}-shm"), byte=_WAL_WRITE_BYTE)
     return _Lock(file=file, byte=_RESERVED_BYTE)

@@ -166,4 +166,4 @@ def test_w06_late_commit_of_a_statements_own_time(
 def test_w08_prepared_transactions(engine: str, variant: str, aged: Mapping[tuple[str, str], Aged]) -> None:
     """Prepared for two-phase commit and left alone, while runs come and go. A bound of the sessions' transactions
     loses it: no session holds it any more."""
-    _is_not_lost(aged[engine, variant], runs=rounds(5, 50))
+    _is_not_lost(aged[engine, variant], runs=rounds(2, 50))

@@ -192,6 +192,21 @@ def test_looking_drops_no_lock_of_our_own(url: str, writer: Writer, journal: str
 
 
 @pytest.mark.parametrize("journal", ["delete"], indirect=True)
+def test_a_journal_that_is_just_taken_away_is_no_error(url: str, writer: Writer, sqlite_url: str) -> None:
+    """While a journal stands there without its writer's lock a reader waits, and reads when the journal is gone."""
+    journal = Path(f"{sqlite_url.removeprefix('sqlite:///')}-journal")
+    writer.run("BEGIN IMMEDIATE", "INSERT INTO rooms (id) VALUES (2)")
+    writer.run("PRAGMA cache_spill = 1")
+    left = journal.read_bytes()
+    writer.run("ROLLBACK")
+    journal.write_bytes(left)
+    gone = threading.Timer(0.3, journal.unlink)
+    gone.start()
+    assert Follower(url).run() == [1]
+    gone.join()
+
+
+@pytest.mark.parametrize("journal", ["delete"], indirect=True)
 @pytest.mark.parametrize("form", ["%Y-%m-%d %H:%M:%f", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d"])
 def test_w13_a_stamp_of_the_future_does_not_lead_the_watermark_away(url: str, execute_sql: Execute, form: str) -> None:
     """Rows that come after it are found, in texts of every form, within the same second or day too."""

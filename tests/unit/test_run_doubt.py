@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from unit.run_world import FULL, ROOMS, World, rooms
 
-from syncer.core.model import Lease, Mode, Outcome, SegmentObject
+from syncer.core.model import Batch, Lease, Mode, Outcome, Receipt, SegmentObject
 from syncer.core.plan import RunOptions
 from syncer.delivery.memory import MemoryDelivery, Scripted
 from syncer.errors import StateUnwritable
@@ -216,3 +218,26 @@ def test_versions_that_follow_closely_keep_their_order() -> None:
         world.source.rows[0] = (1, f"after {seconds}", world.source.rows[0][2] + 1)  # type: ignore[operator]
         world.run()
         assert len(world.delivery.synchronous) == expected
+
+
+class Slowing(MemoryDelivery):
+    """Each batch takes longer than the one before it."""
+
+    async def send(self, batch: Batch, **how: Any) -> Receipt:
+        await asyncio.sleep(0.05 * batch.number)
+        return await super().send(batch, **how)
+
+
+def test_a_retry_that_fails_in_the_end_resolves_nothing() -> None:
+    """A commit on the way, when all is read, does not speak for what is still out."""
+    world = World(rooms(25))
+    world.delivery = MemoryDelivery(refuses=lambda _: True)
+    world.run()
+    letters = world.store.dead_letters("rooms")
+    world.cadence = Cadence(rows=1)
+    world.delivery = Slowing([Scripted.ACCEPT, Scripted.ACCEPT, Scripted.FAIL])
+    options = RunOptions(
+        keys=tuple(str(each.rejection.key) for each in letters), resolves=tuple(each.number for each in letters)
+    )
+    assert world.run(options).outcome is Outcome.FAILED
+    assert len(world.store.dead_letters("rooms")) == 5
