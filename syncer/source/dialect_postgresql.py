@@ -192,11 +192,10 @@ class PostgresDialect(GenericDialect):
             less = "make_interval(secs => CAST(:{0} AS double precision))"
         else:
             less = "CAST(:{0} AS numeric)"
-        less = f"({expression} - {less.format(f'{name}_back')})"
-        if isinstance(back, timedelta):  # the server's times begin in 4713 BC, and its arithmetic fails below
-            less = f"CASE WHEN {expression} < '4000-01-01 BC' THEN '-infinity' ELSE {less} END"
+        if watermark.text.endswith("BC"):  # the server's times begin in 4713 BC, and its arithmetic fails below
+            return Sql(text=f"CAST('-infinity' AS {_base(column)})")
         return Sql(
-            text=less,
+            text=f"({expression} - {less.format(f'{name}_back')})",
             binds={**binds, f"{name}_back": _distance(column, back)},
         )
 

@@ -27,7 +27,6 @@ from syncer.source.dialect_generic import (
     Sql,
     is_number,
     numeric,
-    row_of,
     select,
 )
 from syncer.source.horizon_sqlite import horizon, patient_row

@@ -38,8 +38,8 @@ class Database:
     """Runs pieces of work in transactions; whatever the driver raises comes out as a `StateError`."""
 
     _tries = 5
-    #: seconds; doubles with every try
-    _longest_first_pause = 0.0
+    #: seconds to wait at most before the second try; doubles with every try, up to a quarter of a second
+    _pause = 0.0
 
     def __init__(self, engine: Engine, place: str) -> None:
         self.place = place
@@ -99,7 +99,8 @@ class Database:
                 except DBAPIError as error:
                     if not self._may_succeed_again(error):
                         raise
-                time.sleep(random.uniform(0, self._longest_first_pause * 2**number))  # noqa: S311  not a secret
+                longest = min(self._pause * 2**number, 0.25)
+                time.sleep(random.uniform(0, longest))  # noqa: S311  not a secret
             return attempt()
 
     def _may_succeed_again(self, error: DBAPIError) -> bool:
@@ -113,8 +114,8 @@ class ForeignDatabase(Database):
     are left to come first.
     """
 
-    _tries = 9
-    _longest_first_pause = 0.04
+    _tries = 40
+    _pause = 0.02
 
     def __init__(self, engine: Engine, place: str, *, read_only: bool) -> None:
         super().__init__(engine, place)

@@ -22,7 +22,7 @@ from sqlalchemy import Connection, create_engine
 from sqlalchemy.pool import NullPool
 
 from syncer.config import Config, load_config
-from syncer.core.events import Event
+from syncer.core.events import Event, Noticed
 from syncer.core.model import DeadLetter, Mode, RunReport
 from syncer.core.plan import RunOptions
 from syncer.delivery.memory import MemoryDelivery
@@ -181,6 +181,11 @@ class World:
         before, self.delivery = self.delivery, MemoryDelivery(script, **settings)
         self.delivery.objects = before.objects
         return before
+
+    @property
+    def began_again(self) -> bool:
+        """Whether a run found nothing at its watermark, and read everything: it would find lost rows all the same."""
+        return any(isinstance(each, Noticed) and "reading all" in each.message for each in self.events)
 
     @property
     def state(self) -> Path:

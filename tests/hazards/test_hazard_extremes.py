@@ -72,21 +72,8 @@ LESS = {
 }
 
 
-NOTHING = pytest.mark.xfail(strict=True, reason="W41: below the lowest there is NULL, so a first run reads nothing")
-
-
-@pytest.mark.parametrize(
-    ("world", "column"),
-    [
-        ("postgresql", "updated_at"),
-        ("postgresql", "version"),
-        pytest.param("mariadb", "updated_at"),
-        ("mariadb", "version"),
-        pytest.param("sqlite", "updated_at"),
-        ("sqlite", "version"),
-    ],
-    indirect=["world"],
-)
+@everywhere
+@pytest.mark.parametrize("column", ["updated_at", "version"])
 def test_w41_a_placed_watermark_less_something(world: World, column: str) -> None:
     """A person subtracts a lookback of their own: the first run, which has no watermark yet, reads every row or says
     that it cannot. One that computes with the lowest value of the type may compare with NULL."""

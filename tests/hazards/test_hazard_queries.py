@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hazard_world import World, everywhere, refused
 
-from syncer.core.model import Outcome
+from syncer.core.model import Outcome, RunReport
 from syncer.delivery.memory import Scripted
 from syncer.errors import ConfigError
 from syncer.run.executor import exit_code
@@ -36,17 +36,19 @@ def test_w25_a_changed_mapping_stops(world: World) -> None:
         world.map(**{**BEFORE, **change})
         assert "--full" in refused(world.run())
         assert world.watermark == saved
-        assert world.run(full=True).outcome is Outcome.SUCCEEDED
-        assert world.run().outcome is Outcome.SUCCEEDED
-        assert "query" not in change or not world.missing()
+        assert "query" not in change or _goes_on(world)
+
+
+def _goes_on(world: World) -> bool:
+    """After a full run everything is there, and incremental runs begin again."""
+    world.run(full=True)
+    return not world.missing() and world.run().outcome is Outcome.SUCCEEDED
 
 
 WRAPPED = (
     "SELECT id, name, updated_at FROM rooms ORDER BY name DESC",
     "SELECT id, name, updated_at FROM rooms; -- nightly",
-    "SELECT id, name, updated_at FROM rooms -- all of them",
-    "SELECT id, name, updated_at FROM rooms /* no LIMIT 1 */;",
-    "SELECT id, name, updated_at FROM rooms WHERE name <> ':x; LIMIT 1 --'",
+    "SELECT id, name, updated_at FROM rooms WHERE name <> ':x; LIMIT 1 --' /* no LIMIT 1 */; -- all of them",
     "WITH r AS (SELECT id, name, updated_at FROM rooms) SELECT * FROM r",
     "SELECT id, name, updated_at FROM rooms WHERE id < 2 UNION ALL SELECT id, name, updated_at FROM rooms WHERE id > 1",
 )
@@ -99,19 +101,20 @@ INCLUSIVE = ("{} >= :watermark", ":watermark <= {}", "{} BETWEEN :watermark AND 
 
 @everywhere
 def test_w26_a_strict_predicate_of_the_persons_own(world: World) -> None:
-    """A query that places `:watermark` behind a strict `>` is refused, or its ties arrive."""
-    assert _lost_ties(world, STRICT) == []
+    """A query that places `:watermark` behind a strict `>` is refused. Run as it stands it loses the ties."""
+    reports = _ties(world, STRICT)
+    assert [condition for condition, report in reports.items() if exit_code([report]) != 2] == []
 
 
 @everywhere
 def test_w26_an_inclusive_predicate_of_the_persons_own(world: World) -> None:
     """What includes the watermark itself is let through, and its ties arrive."""
-    assert _lost_ties(world, INCLUSIVE) == []
-    assert all(world.run(name).outcome is Outcome.SUCCEEDED for name in world.config.mappings)
+    reports = _ties(world, INCLUSIVE)
+    assert [condition for condition, report in reports.items() if report.counts.sent != 1] == []
 
 
-def _lost_ties(world: World, conditions: tuple[str, ...]) -> list[str]:
-    """The conditions under which a row that ties with the watermark is not sent, and nobody says so."""
+def _ties(world: World, conditions: tuple[str, ...]) -> dict[str, RunReport]:
+    """A run under each of the conditions, a row that ties with its watermark, and the report of a second run."""
     world.sql("CREATE TABLE rooms (id INTEGER PRIMARY KEY, name VARCHAR(20), version INTEGER)")
     world.sql("INSERT INTO rooms VALUES (1, 'loft', 7)")
     queries = [f"SELECT id, name, version FROM rooms WHERE {each.format('version', 'version')}" for each in conditions]
@@ -120,8 +123,7 @@ def _lost_ties(world: World, conditions: tuple[str, ...]) -> list[str]:
     for name in names:
         world.run(name)
     world.sql("INSERT INTO rooms VALUES (2, 'tie', 7)")
-    reports = {condition: world.run(name) for name, condition in names.items()}
-    return [condition for condition, report in reports.items() if not report.counts.sent and not exit_code([report])]
+    return {condition: world.run(name) for name, condition in names.items()}
 
 
 def _each(queries: tuple[str, ...], watermark: str = "updated_at") -> dict[str, dict[str, str]]:
@@ -205,19 +207,24 @@ def test_w34_two_mappings_of_one_collection(world: World) -> None:
 @everywhere
 @pytest.mark.parametrize("watermark", ["version", "updated_at"])
 def test_w36_a_source_that_was_restored(world: World, watermark: str) -> None:
-    """An older dump is restored under the same URL, and its numbers are given out again: the run says so, or finds
-    what is new. A run that succeeds and reads nothing leaves the new rows out for good."""
-    world.sql("CREATE TABLE rooms (id INTEGER PRIMARY KEY, name VARCHAR(20), version INTEGER, updated_at {})".format(
-        {"postgresql": "TIMESTAMP", "mariadb": "DATETIME", "sqlite": "DATETIME"}[world.engine]
-    ))  # fmt: skip
+    """An older dump is restored under the same URL, or the table emptied, and its numbers are given out again: the next
+    run finds what is new, and later ones are incremental again. One that reads on leaves the new rows out for good."""
+    moment = {"postgresql": "TIMESTAMP", "mariadb": "DATETIME", "sqlite": "DATETIME"}[world.engine]
+    world.sql(f"CREATE TABLE rooms (id INTEGER PRIMARY KEY, name VARCHAR(20), version INTEGER, updated_at {moment})")
     row = "({0}, '{1}', {0}, '2026-01-{0:02} 10:00:00')"
     world.sql("INSERT INTO rooms VALUES " + ", ".join(row.format(number, "old") for number in range(1, 21)))
     world.map(watermark={"column": watermark})
     world.run()
     world.sql("DELETE FROM rooms WHERE id > 10")
     world.sql("INSERT INTO rooms VALUES " + ", ".join(row.format(number, "new") for number in (11, 12)))
-    report = world.run()
-    assert report.outcome is Outcome.FAILED or not world.missing()
+    world.run()
+    assert not world.missing()
+    assert world.run().counts.read == 1
+    world.sql("DELETE FROM rooms")
+    world.run()
+    world.sql("INSERT INTO rooms VALUES " + row.format(1, "first again"))
+    world.run()
+    assert not world.missing()
 
 
 @everywhere
@@ -279,30 +286,30 @@ def test_w39_a_column_that_is_dropped(world: World) -> None:
 PARTS = [
     "a_b|c",
     "a|b_c",
-    "a_|b",
-    "a|_b",
+    "a:b|c",
+    "a|b:c",
+    "a:|b",
+    "a|:b",
     "a\\|b",
     "a|\\b",
-    "a\\_b|c",
+    "a\\:b|c",
+    "a|\\:b",
+    "a\\|:b",
+    ":|\\",
+    "\\|:",
     "a|b",
-    "a_b|",
-    "|a_b",
-    "a-b|c",
-    "a|b-c",
-    "_|_",
-    "__|",
 ]
 
 
 @everywhere
 def test_w40_composite_keys_stay_apart(world: World) -> None:
-    """('a_b', 'c') and ('a', 'b_c') are two objects. Parts joined by an underscore are one."""
+    """('a_b', 'c') and ('a', 'b_c') are two objects, whatever joins them, and however long they are."""
     world.sql(
         "CREATE TABLE rooms (house VARCHAR(90), room VARCHAR(90), name VARCHAR(60), updated_at TIMESTAMP NULL, "
         "PRIMARY KEY (house, room))"
     )
     long = "x" * 60  # two of them are longer than an id may be
-    keys = [tuple(each.split("|")) for each in PARTS if "" not in each.split("|")]
+    keys = [tuple(each.split("|")) for each in PARTS]
     keys += [(long, f"{long}1"), (long, f"{long}2"), (f"{long}1", long)]
     escaped = [tuple(part.replace("\\", "\\\\") if world.engine == "mariadb" else part for part in key) for key in keys]
     for number, (house, room) in enumerate(escaped):

@@ -136,6 +136,17 @@ def _is_not_lost(aged: Aged, *, runs: int = 1) -> None:
     assert not world.missing()
 
 
+# First, because a prepared transaction makes every other run on its server wait for a second.
+@pytest.mark.parametrize(
+    ("engine", "variant"),
+    [("postgresql", "prepared"), ("postgresql", "prepared late"), ("mariadb", "prepared")],
+)
+def test_w08_prepared_transactions(engine: str, variant: str, aged: Mapping[tuple[str, str], Aged]) -> None:
+    """Prepared for two-phase commit and left alone, while runs come and go. A bound of the sessions' transactions
+    loses it: no session holds it any more."""
+    _is_not_lost(aged[engine, variant], runs=rounds(2, 50))
+
+
 @pytest.mark.parametrize("variant", ["written", "unwritten"])
 @pytest.mark.parametrize("engine", ["postgresql"])
 def test_w05_late_commit_of_a_transactions_own_time(
@@ -152,18 +163,5 @@ def test_w06_late_commit_of_a_statements_own_time(
     engine: str, variant: str, aged: Mapping[tuple[str, str], Aged]
 ) -> None:
     """Stamped by its statement, committed after others were read. A bound of the clock less a margin loses it."""
+    aged[engine, "prepared"].end("ROLLBACK")  # as long as it stays it holds back every mapping of the server
     _is_not_lost(aged[engine, variant])
-
-
-@pytest.mark.parametrize(
-    ("engine", "variant"),
-    [
-        ("postgresql", "prepared"),
-        ("postgresql", "prepared late"),
-        ("mariadb", "prepared"),
-    ],
-)
-def test_w08_prepared_transactions(engine: str, variant: str, aged: Mapping[tuple[str, str], Aged]) -> None:
-    """Prepared for two-phase commit and left alone, while runs come and go. A bound of the sessions' transactions
-    loses it: no session holds it any more."""
-    _is_not_lost(aged[engine, variant], runs=rounds(2, 50))

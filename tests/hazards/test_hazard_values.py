@@ -121,6 +121,7 @@ def test_w17_stamps_that_are_rounded_up_when_they_are_stored(world: World) -> No
     world.sql(f"{mode}INSERT INTO rooms VALUES (2, 'attic', {world.at('2026-01-01 10:00:00.9')})")
     world.run()
     assert not world.missing()
+    assert not world.began_again
 
 
 @everywhere
@@ -277,15 +278,23 @@ def test_w22_texts_that_only_a_collation_calls_equal(world: World) -> None:
     assert not world.missing()
 
 
-TEXT_LOST = "texts of digits or of days first do not sort as they grow, and nobody says so"
-
-
 @everywhere
 def test_w22_texts_that_do_not_sort_as_they_grow(world: World) -> None:
     """'1000' sorts before '999': such a column is refused, or its rows arrive; nothing is lost without a word."""
+    _texts(world, ("999", "1000"), ("31.01.2026", "01.02.2026"))
+
+
+@everywhere
+@pytest.mark.xfail(strict=True, reason="W22: only whole numbers and days that come first are seen to be out of order")
+def test_w22_more_texts_that_do_not_sort_as_they_grow(world: World) -> None:
+    """The same of numbers with a point, and of dates without leading zeros."""
+    _texts(world, ("9.5", "10.5"), ("2026-9-30", "2026-10-01"))
+
+
+def _texts(world: World, *pairs: tuple[str, str]) -> None:
     world.rooms("VARCHAR(40)")
     world.map()
-    for first, later in (("999", "1000"), ("31.01.2026", "01.02.2026")):
+    for first, later in pairs:
         world.begin_anew()
         world.sql("DELETE FROM rooms")
         world.put((1, "loft", f"'{first}'"))

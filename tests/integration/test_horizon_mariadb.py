@@ -266,13 +266,13 @@ def test_w06_w08_nothing_is_lost_while_many_write(mariadb_url: str, execute_sql:
     """Following without a lookback finds every committed row."""
     execute_sql(mariadb_url, TABLE)
     follower = Follower(mariadb_url)
-    with Writers(mariadb_url, rounds(8, 600)) as writers:
+    with Writers(mariadb_url, rounds(4, 600)) as writers:
         while writers.active:
             follower.run()
             time.sleep(0.2)
     follower.run()
     assert writers.committed - follower.seen == set()
-    assert len(writers.committed) > 20
+    assert len(writers.committed) > 6  # one for each writer at least
 
 
 # --- stamps -----------------------------------------------------------------------------------------------------
