@@ -50,7 +50,7 @@ STARTING, READING, SENDING, COMMITTING, ENDING = (
 )  # fmt: skip
 
 
-@pytest.fixture(params=["sqlite", "postgres", "mariadb", "postgres, state in postgres"])
+@pytest.fixture(params=["sqlite", "postgres", "mariadb", "postgres, state in postgres"][: rounds(3, 4)])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     """Each database as the source; state in SQLite, and for PostgreSQL there as well."""
     kind, _, elsewhere = str(request.param).partition(", ")
