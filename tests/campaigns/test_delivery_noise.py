@@ -218,6 +218,8 @@ async def _through(endpoint: str, numbers: Sequence[int]) -> list[Receipt]:
         await delivery.close()
 
 
+# the scripted server's own end of a connection that it broke off may be collected open; the client's ends are counted
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_any_bytes() -> None:
     """Whatever bytes come, every object has one fate, and is accepted only if they are an answer that says so."""
     noisy, count = Noisy(20260301), rounds(300, 100_000)
