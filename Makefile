@@ -32,10 +32,10 @@ delivery: $(VENV)/.tests
 	$(LONG) tests/campaigns/test_delivery_matrix.py tests/campaigns/test_delivery_noise.py tests/campaigns/test_delivery_pool.py
 
 processes: $(VENV)/.tests
-	$(LONG) tests/campaigns/test_two_processes.py tests/campaigns/test_suspended_holder.py tests/campaigns/test_sigterm.py
+	$(LONG) tests/campaigns/test_two_processes.py tests/campaigns/test_suspended_holder.py tests/campaigns/test_sigterm.py tests/campaigns/test_calendar_zones.py
 
 secrets: $(VENV)/.tests
-	$(LONG) tests/campaigns/test_secrets.py
+	$(LONG) tests/campaigns/test_secrets.py tests/campaigns/test_secrets_databases.py
 
 lint: $(VENV)/.checks
 	$(BIN)/ruff check .

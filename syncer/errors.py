@@ -13,6 +13,9 @@ SyncerError                    exit 1
 │   ├── EndpointMisconfigured  exit 2   redirects, 404, 405: this is not the Objects API
 │   ├── Stopped                         told to stop before everything was accepted
 │   └── NearlyAllRejected               the fuse: a config error must not drain a table into dead letters
+├── Withheld                   exit 1   a guard held a run back; nothing it guards was sent
+│   ├── TooManyDeleted                  too many objects would be marked as deleted
+│   └── TooManyChanges                  too many objects would be sent
 └── StateError                 exit 1   the checkpoint store
     ├── StateUnwritable                 read-only, full, locked
     ├── StateCorrupt                    not a state store, or damaged
@@ -120,6 +123,18 @@ class Stopped(DeliveryError):
 
 class NearlyAllRejected(DeliveryError):
     """Nearly every object was rejected, so the run stopped."""
+
+
+class Withheld(SyncerError):
+    """A guard held a run back, and a person has to say that it is meant."""
+
+
+class TooManyDeleted(Withheld):
+    """More objects would be marked as deleted than is likely to be meant."""
+
+
+class TooManyChanges(Withheld):
+    """More objects would be sent than the mapping allows."""
 
 
 class StateError(SyncerError):

@@ -30,8 +30,8 @@ from syncer.core.plan import RunOptions
 from syncer.delivery import Delivery, open_delivery
 from syncer.delivery.client import Timeouts
 from syncer.delivery.objects_api import World
-from syncer.run.executor import Job, execute
-from syncer.run.pipeline import Ports
+from syncer.run.executor import execute
+from syncer.run.job import Job, Ports
 from syncer.source.memory import MemorySource
 from syncer.state import MemoryStore
 

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 #: command -> (module, one line for `syncer --help`); modules are imported when their command runs
 COMMANDS = {
     "demo": ("demo", "See it work: sample database, local sandbox, full and incremental sync."),
+    "init": ("init", "Look at a database and write a commented config for it."),
     "check": ("check", "Validate the config, then look at databases, keys, types and schedules."),
     "preview": ("preview", "Print the exact request bodies a mapping would send."),
     "run": ("run", "Sync mappings once, now."),
     "serve": ("serve", "Run mappings on their schedules until stopped."),
     "status": ("status", "Per mapping: last run, watermark, lag, next run, dead letters."),
     "runs": ("status", "The history of runs with their counts."),
+    "trace": ("trace", "Why a row is not, or differently, in the warehouse."),
     "dead-letters": ("dead_letters", "What was refused and why: list, show, retry, discard."),
     "state": ("state", "Inspect and edit checkpoints: show, set, reset, export."),
     "sandbox": ("sandbox", "A local Objects API that merges objects into a SQLite warehouse."),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
 import click
 
 from syncer.cli.app import Globals
@@ -9,7 +12,7 @@ from syncer.cli.selection import selecting
 from syncer.cli.tables import moment, render
 from syncer.config import Config, select_mappings
 from syncer.core.calendar import next_fires
-from syncer.core.model import CollectionMapping
+from syncer.core.model import CollectionMapping, PropertyType
 from syncer.errors import SyncerError
 from syncer.run.examine import Examined, Finding, Level, examine
 from syncer.run.grants import grants
@@ -17,6 +20,10 @@ from syncer.run.runner import utc_now
 from syncer.source import open_source
 from syncer.source.inspection import has_watermark_index
 from syncer.source.sql import SqlSource
+from syncer.state import open_store
+
+#: property types by mapping
+Stored: TypeAlias = Mapping[str, Mapping[str, PropertyType]]
 
 
 @click.command(
@@ -38,10 +45,10 @@ def check(options: Globals, select: tuple[str, ...], exclude: tuple[str, ...], o
     config = options.load()
     mappings = select_mappings(config, select, exclude)
     click.echo(f"{config.path}: valid, {len(mappings)} mapping{'s' if len(mappings) != 1 else ''}")
-    codes = []
+    stored, codes = ({}, []) if offline else _stored_types(config, mappings)
     for name in dict.fromkeys(mapping.source for mapping in mappings):
         chosen = [mapping for mapping in mappings if mapping.source == name]
-        codes.append(_check_offline(config, chosen) if offline else _check_source(config, name, chosen))
+        codes.append(_check_offline(config, chosen) if offline else _check_source(config, name, chosen, stored))
     return max(codes, default=0)
 
 
@@ -64,7 +71,7 @@ def _check_offline(config: Config, mappings: list[CollectionMapping]) -> int:
     return code
 
 
-def _check_source(config: Config, name: str, mappings: list[CollectionMapping]) -> int:
+def _check_source(config: Config, name: str, mappings: list[CollectionMapping], stored: Stored) -> int:
     from sqlalchemy.engine import make_url
 
     settings = config.sources[name]
@@ -74,7 +81,7 @@ def _check_source(config: Config, name: str, mappings: list[CollectionMapping]) 
         _unreachable(error)
         return error.exit_code
     try:
-        examined = [_check_mapping(source, mapping, settings.timezone) for mapping in mappings]
+        examined = [_check_mapping(source, each, settings.timezone, stored.get(each.name, {})) for each in mappings]
     except SyncerError as error:
         _unreachable(error)
         return error.exit_code
@@ -89,8 +96,23 @@ def _check_source(config: Config, name: str, mappings: list[CollectionMapping]) 
     return 0 if all(each.sound for each in examined) else 2
 
 
-def _check_mapping(source: SqlSource, mapping: CollectionMapping, timezone: str) -> Examined:
-    examined = examine(mapping, source, timezone)
+def _stored_types(config: Config, mappings: Sequence[CollectionMapping]) -> tuple[Stored, list[int]]:
+    """As what the properties were sent before, and the exit code where the state cannot tell. Makes no state."""
+    try:
+        store = open_store(config.state_url, read_only=True)
+        try:
+            return {each.name: store.property_types(each.name) for each in mappings}, []
+        finally:
+            store.close()
+    except SyncerError as error:
+        _unreachable(error)
+        return {}, [error.exit_code]
+
+
+def _check_mapping(
+    source: SqlSource, mapping: CollectionMapping, timezone: str, stored: Mapping[str, PropertyType]
+) -> Examined:
+    examined = examine(mapping, source, timezone, stored)
     click.echo(f"\n{mapping.name} -> {mapping.collection}")
     by_column = {each.index: each for each in examined.properties}
     rows = []

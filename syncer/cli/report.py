@@ -3,46 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from textwrap import wrap
 
-from syncer.cli.tables import length, moment, render
+from syncer.cli.tables import length, moment, printable, render
 from syncer.core.model import Outcome, RunReport
+from syncer.run.records import fields_of
 
 
 def as_json(reports: Sequence[RunReport]) -> str:
-    """The document of `run --output json`; its keys are part of the contract."""
-    return json.dumps({"runs": [_fields(report) for report in reports]}, ensure_ascii=False, indent=2)
+    """The document of `run --output json` and `runs --output json`; its keys are part of the contract."""
+    return json.dumps({"runs": [fields_of(report) for report in reports]}, ensure_ascii=False, indent=2)
 
 
-def _fields(report: RunReport) -> dict[str, object]:
-    counts = report.counts
-    return {
-        "mapping": report.mapping,
-        "collection": report.collection,
-        "mode": str(report.mode),
-        "outcome": None if report.outcome is None else str(report.outcome),
-        "read": counts.read,
-        "sent": counts.sent,
-        "unchanged": counts.unchanged,
-        "deleted": counts.deleted,
-        "rejected": counts.rejected,
-        "retried": counts.retried,
-        "requests": counts.requests,
-        "bytes": counts.bytes,
-        "watermark": report.watermark.text if report.watermark else None,
-        "started_at": _iso(report.started_at),
-        "finished_at": _iso(report.finished_at),
-        "error": report.error,
-    }
-
-
-def _iso(at: datetime | None) -> str | None:
-    return None if at is None else at.isoformat()
-
-
-def table(reports: Sequence[RunReport], *, history: bool = False) -> str:
-    """One line per run. `history`: with the time it began and what started it."""
+def table(reports: Sequence[RunReport]) -> str:
+    """One line per run that has just ended."""
     if not reports:
         return "No runs."
     shown = ["skipped", "deleted", "retried"]
@@ -59,10 +34,41 @@ def table(reports: Sequence[RunReport], *, history: bool = False) -> str:
         ]
         for report in reports
     ]  # fmt: skip
-    if history:
-        headers = ["started", "by", *headers]
-        rows = [[moment(report.started_at), report.trigger, *row] for report, row in zip(reports, rows, strict=True)]
     return render(headers, rows)
+
+
+def history(reports: Sequence[RunReport]) -> str:
+    """A line per run of the past, for 120 columns; below it, indented, what most runs have none of."""
+    if not reports:
+        return "No runs."
+    headers = ["started", "by", "mapping", "mode", "outcome", "read", "sent", "unchanged", "requests", "took"]
+    rows = [
+        [
+            moment(report.started_at), report.trigger, report.mapping, report.mode, report.outcome or "unfinished",
+            report.counts.read, report.counts.sent, report.counts.unchanged, report.counts.requests,
+            length(report.finished_at - report.started_at) if report.finished_at else None,
+        ]
+        for report in reports
+    ]  # fmt: skip
+    first, second, *lines = render(headers, rows, most=24).split("\n")
+    told = [line for report, line in zip(reports, lines, strict=True) for line in (line, *_rarities(report))]
+    return "\n".join([first, second, *told])
+
+
+def _rarities(report: RunReport) -> list[str]:
+    """What a run read beside what the table shows, what it did without reading, and why it failed."""
+    counts = report.counts
+    of_read = {"rejected": counts.rejected, "skipped": counts.skipped}
+    others = {"deleted": counts.deleted, "retried": counts.retried}
+    told = ["and " + _counted(of_read)] if any(of_read.values()) else []
+    told += ["besides " + _counted(others)] if any(others.values()) else []
+    lines = ["; ".join(told)] if told else []
+    lines += wrap(f"Error: {printable(report.error)}", 112, subsequent_indent="  ") if report.error else []
+    return [f"    {line}" for line in lines]
+
+
+def _counted(numbers: Mapping[str, int]) -> str:
+    return ", ".join(f"{number:,} {name}" for name, number in numbers.items() if number)
 
 
 def advice(reports: Sequence[RunReport], *, dry_run: bool = False) -> list[str]:

@@ -44,6 +44,8 @@ letters, 4 another process runs the mapping, 130 or 143 interrupted with progres
 @click.option("--from", "start", metavar="X", help="Only rows whose watermark is at least X; saves no checkpoint.")
 @click.option("--to", "end", metavar="Y", help="Only rows whose watermark is below Y; saves no checkpoint.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Read at most N rows of each mapping.")
+@click.option("--allow-deletes", is_flag=True, help="Mark vanished rows as deleted, however many they are.")
+@click.option("--allow-changes", is_flag=True, help="Send, whatever max_objects_per_run and max_change_ratio say.")
 @click.option("--dry-run", is_flag=True, help="Read and compare, but send and write nothing.")
 @click.option("--fail-fast", is_flag=True, help="Stop after the first mapping that fails.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
@@ -57,6 +59,8 @@ def run(
     start: str | None,
     end: str | None,
     limit: int | None,
+    allow_deletes: bool,
+    allow_changes: bool,
     dry_run: bool,
     fail_fast: bool,
     output: str,
@@ -70,7 +74,7 @@ def run(
     everything = full or (resend and not ranged)
     asked = RunOptions(
         mode=Mode.FULL if everything else Mode.INCREMENTAL, start=start, end=end, limit=limit, dry_run=dry_run,
-        resend=resend,
+        resend=resend, allow_deletes=allow_deletes, allow_changes=allow_changes,
     )  # fmt: skip
     return run_mappings(options, config, mappings, asked, fail_fast=fail_fast, output=output)
 

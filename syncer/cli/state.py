@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import click
@@ -12,10 +12,22 @@ from syncer.cli.app import Globals
 from syncer.cli.tables import moment, render
 from syncer.config import Config, select_mappings
 from syncer.core.fingerprint import destination_of
-from syncer.core.model import Checkpoint, CollectionMapping, Kind, Lease, Mode, Outcome, RunReport, Watermark
+from syncer.core.model import (
+    Checkpoint,
+    CollectionMapping,
+    Kind,
+    Lease,
+    Mode,
+    Outcome,
+    PropertyType,
+    RunReport,
+    Watermark,
+)
 from syncer.core.plan import RunPlan, digest_of
+from syncer.core.shape import Property, properties_of
 from syncer.core.watermark import encode
 from syncer.errors import UsageError
+from syncer.run.contradicting import adopted, contradicting
 from syncer.run.leasing import LEASE_TTL
 from syncer.run.runner import new_run_id, utc_now
 from syncer.source import open_source
@@ -74,22 +86,27 @@ Examples:
 )
 @click.argument("mapping")
 @click.option("--watermark", "text", metavar="VALUE", help="In the database's own format.")
-@click.option("--adopt", is_flag=True, help="Say that the saved watermark holds for the query as it is now.")
+@click.option("--adopt", is_flag=True, help="Say that watermark and property types hold for the query as it is now.")
 @click.pass_obj
 def set_(options: Globals, mapping: str, text: str | None, adopt: bool) -> None:
-    """Set a mapping's watermark, or adopt the saved one for a changed query."""
+    """Set a mapping's watermark, or adopt the saved one and the property types for a changed query."""
     if (text is None) == (not adopt):
         raise UsageError("give either --watermark VALUE or --adopt", "syncer state set --help")
     config = options.load()
     chosen = _mapping(config, mapping)
     with _leased(config, mapping) as (store, lease):
-        before = store.checkpoint(mapping)
-        if adopt and before is None:
+        before, stored = store.checkpoint(mapping), store.property_types(mapping)
+        if adopt and before is None and not stored:
             raise UsageError(f"mapping {mapping} has no checkpoint to adopt", f"syncer run --select {mapping}")
-        after = _checkpoint(config, chosen, text, before)
-        _write(store, lease, chosen, after)
+        after, properties = _tried(config, chosen, text, before)
+        types = adopted(chosen, properties, stored, after.updated_at) if adopt else None
+        # without a checkpoint the next run still is the first one, with its questions
+        _write(store, lease, chosen, None if adopt and before is None else after, types)
     told = after.watermark.text if after.watermark else "none"
     click.echo(f"{mapping}: watermark {told}")
+    if adopt:
+        for each in contradicting(chosen, properties, stored):
+            click.echo(f"{mapping}: adopted: {each.brief}")
 
 
 @state.command(epilog="\b\nExamples:\n  syncer state reset rooms\n  syncer state reset rooms --fingerprints")
@@ -134,12 +151,18 @@ def _leased(config: Config, mapping: str) -> Iterator[tuple[Store, Lease]]:
         store.close()
 
 
-def _checkpoint(config: Config, mapping: CollectionMapping, text: str | None, before: Checkpoint | None) -> Checkpoint:
-    """The new checkpoint, tried on the database: a value it cannot read as its column's type is refused there."""
+def _tried(
+    config: Config, mapping: CollectionMapping, text: str | None, before: Checkpoint | None
+) -> tuple[Checkpoint, Sequence[Property]]:
+    """The new checkpoint, tried on the database: a value it cannot read as its column's type is refused there.
+
+    With the properties that the query has now.
+    """
     settings = config.sources[mapping.source]
     source = open_source(mapping.source, settings.url, timezone=settings.timezone)
     try:
         described = source.describe(mapping)
+        properties = properties_of(mapping, described.columns, described.primary_key)
         watermark = _watermark(mapping, described, text, before)
         plan = RunPlan(
             mapping=mapping,
@@ -157,7 +180,7 @@ def _checkpoint(config: Config, mapping: CollectionMapping, text: str | None, be
         digest = digest_of(mapping, described.primary_key, source.identity(), destination)
     finally:
         source.close()
-    return Checkpoint(mapping=mapping.name, digest=digest, watermark=watermark, updated_at=utc_now())
+    return Checkpoint(mapping=mapping.name, digest=digest, watermark=watermark, updated_at=utc_now()), properties
 
 
 def _watermark(
@@ -177,10 +200,17 @@ def _watermark(
     return found
 
 
-def _write(store: Store, lease: Lease, mapping: CollectionMapping, checkpoint: Checkpoint) -> None:
+def _write(
+    store: Store,
+    lease: Lease,
+    mapping: CollectionMapping,
+    checkpoint: Checkpoint | None,
+    types: Mapping[str, PropertyType] | None,
+) -> None:
     now = utc_now()
     run = RunReport(
         run_id=new_run_id(now), mapping=mapping.name, collection=mapping.collection, mode=Mode.INCREMENTAL,
-        outcome=Outcome.SUCCEEDED, trigger="state set", started_at=now, finished_at=now, watermark=checkpoint.watermark,
+        outcome=Outcome.SUCCEEDED, trigger="state set", started_at=now, finished_at=now,
+        watermark=checkpoint.watermark if checkpoint is not None else None,
     )  # fmt: skip
-    store.commit(lease, Commit(run=run, checkpoint=checkpoint))
+    store.commit(lease, Commit(run=run, checkpoint=checkpoint, property_types=types))

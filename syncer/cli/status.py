@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 import click
 
 from syncer.cli.app import Globals
-from syncer.cli.report import as_json, table
-from syncer.cli.tables import length, moment, render
+from syncer.cli.report import as_json, history
+from syncer.cli.tables import length, moment, printable, render
 from syncer.config import select_mappings
 from syncer.observe.metrics import exposition
 from syncer.run.standing import Standing, gauges, standings
@@ -28,7 +28,8 @@ def status(options: Globals, output: str) -> None:
     """Per mapping: last run, outcome, watermark, lag since the last success, next run, dead letters, rows in doubt.
 
     `bound` is the age of what the last run knew to be committed for certain: an open transaction of the database
-    holds it back, and the saved watermark with it.
+    holds it back, and the saved watermark with it. `held`: one that does not tell when it began, or whose end
+    is not certain, keeps the watermark where it is.
     """
     config = options.load()
     store = open_store(config.state_url, read_only=True)
@@ -49,15 +50,22 @@ def _show(found: Sequence[Standing], now: datetime) -> None:
     headers = ["mapping", "last run", "outcome", "watermark", "bound", "lag", "next run", "dead letters", "in doubt"]
     rows = [
         [
-            each.mapping, moment(each.last_run), each.outcome, each.watermark, _age(each.bound, now),
+            each.mapping, moment(each.last_run), each.outcome, each.watermark, _bound(each, now),
             _age(each.last_success, now), moment(each.next_run), each.dead_letters, each.in_doubt,
         ]
         for each in found
     ]  # fmt: skip
     click.echo(render(headers, rows))
     for each in found:
+        if each.held_by is not None:
+            click.echo(f"Held: the watermark of {each.mapping}, by {printable(each.held_by)}")
+    for each in found:
         if each.error:
             click.echo(f"Error: {each.error}", err=True)
+
+
+def _bound(standing: Standing, now: datetime) -> str | None:
+    return "held" if standing.held_by is not None else _age(standing.bound, now)
 
 
 def _age(at: datetime | None, now: datetime) -> str | None:
@@ -70,7 +78,11 @@ def _age(at: datetime | None, now: datetime) -> str | None:
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
 def runs(options: Globals, mapping: str | None, limit: int, output: str) -> None:
-    """The history of runs, of all mappings or of one, with counts that add up."""
+    """The history of runs, of all mappings or of one, with counts that add up.
+
+    read = sent + unchanged, and what is told below a run: rejected and skipped. Beside what it read it may have sent
+    deleted objects, and retried requests.
+    """
     config = options.load()
     if mapping is not None:
         select_mappings(config, (mapping,), ())
@@ -79,4 +91,4 @@ def runs(options: Globals, mapping: str | None, limit: int, output: str) -> None
         found = store.runs(mapping, limit)
     finally:
         store.close()
-    click.echo(as_json(found) if output == "json" else table(found, history=True))
+    click.echo(as_json(found) if output == "json" else history(found))

@@ -28,8 +28,13 @@ def _cell(value: object, most: int) -> str:
     if value is None:
         return "-"
     text = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-    text = "".join(char if char.isprintable() else " " for char in text)
+    text = printable(text)
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def printable(text: str) -> str:
+    """On one line, without signs that command a terminal."""
+    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def _width(text: str) -> int:

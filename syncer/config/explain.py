@@ -91,7 +91,9 @@ def keys_at(top: type[BaseModel], path: KeyPath) -> tuple[str, ...]:
     for step in path:
         place = _inside(_bare(place), step)
     bare = _bare(place)
-    return tuple(bare.model_fields) if isinstance(bare, type) and issubclass(bare, BaseModel) else ()
+    if not (isinstance(bare, type) and issubclass(bare, BaseModel)):
+        return ()
+    return tuple(field.alias or name for name, field in bare.model_fields.items())
 
 
 def _inside(place: object, step: str | int) -> object:

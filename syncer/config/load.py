@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 FILE_NAMES = ("syncer.yaml", "config.yaml")
 VARIABLE = "SYNCER_CONFIG"
 
-_TO_BEGIN = "name it with -c, or see `syncer demo`, which writes one that works"
+_TO_BEGIN = "name it with -c; `syncer init` writes one for your database, `syncer demo` one that works at once"
 
 
 def find_config(explicit: str | None, environ: Mapping[str, str], cwd: Path) -> Path:

@@ -77,6 +77,10 @@ class DestinationKeys(Keys):
     retry_for: Duration = Field(
         default="5m", validate_default=True, description="A run gives up after this long without one accepted request."
     )
+    run_records: Text | None = Field(
+        default=None,
+        description="Collection that every run is added to as an object, so that freshness stands beside the data.",
+    )
 
 
 class StateKeys(Keys):
@@ -107,6 +111,29 @@ class WatermarkKeys(Keys):
     nulls: Literal["include", "skip", "error"] = Field(
         default="include",
         description="What happens to rows without a watermark: read on every run, left out, or refused.",
+    )
+
+
+def _mode_only(value: object) -> object:
+    return {"mode": scalars.deletes(value)} if isinstance(value, str) else value
+
+
+class DeletesKeys(Keys):
+    """What becomes of objects whose rows are gone. Full runs only: nothing else sees that a row is missing."""
+
+    mode: Literal["ignore", "tombstone"] = Field(
+        default="tombstone", description="Leave them as they are, or mark them as deleted."
+    )
+    is_deleted: Annotated[str, BeforeValidator(scalars.property_name)] = Field(
+        default="is_deleted", description="Property that is true on a tombstone and false on every other object."
+    )
+    deleted_at: Annotated[str, BeforeValidator(scalars.property_name)] = Field(
+        default="deleted_at", description="Property that says when the run began which missed the row."
+    )
+    max_share: Annotated[float, Field(ge=0, le=1), BeforeValidator(scalars.share)] = Field(
+        default="20%",
+        validate_default=True,
+        description="Send no tombstone, and fail, when more than this part of the known objects vanished at once.",
     )
 
 
@@ -142,6 +169,9 @@ class PropertyKeys(Keys):
         default=None, description="Keep personal data back: a digest that can still be joined on, or a constant."
     )
     flatten: Boolean = Field(default=False, description="Make a property of each key of a JSON object.")
+    retired: Annotated[Literal[True] | None, BeforeValidator(scalars.retired), WithJsonSchema({"type": "null"})] = (
+        Field(default=None, description="The query no longer returns it: `null` clears it downstream, once.")
+    )
 
 
 def _columns(value: object) -> object:
@@ -204,14 +234,31 @@ class MappingKeys(Keys):
         validate_default=True,
         description="Send an unchanged object again after this long: Segment forgets objects that are never updated.",
     )
-    deletes: Literal["ignore", "tombstone"] = Field(
-        default="ignore", description="Whether a full run marks objects whose rows are gone with `is_deleted`."
+    deletes: Annotated[
+        DeletesKeys, BeforeValidator(_mode_only, json_schema_input_type=Literal["ignore", "tombstone"] | DeletesKeys)
+    ] = Field(
+        default="ignore",
+        validate_default=True,
+        description="Whether a full run marks objects whose rows are gone with `is_deleted`, or its long form.",
+    )
+    max_objects_per_run: Annotated[int, Field(ge=0), BeforeValidator(scalars.integer)] | None = Field(
+        default=None, description="Send nothing, and fail, when a run would send more objects: each one is billed."
+    )
+    max_change_ratio: Annotated[float, Field(ge=0, le=1), BeforeValidator(scalars.share)] | None = Field(
+        default=None,
+        description="Send nothing, and fail, when a run would change a larger part of the known objects it reads.",
     )
     nulls: Literal["send", "omit"] = Field(
         default="send", description="Send NULL so that the warehouse column is cleared, or leave the property out."
     )
     properties: dict[str, PropertyKeys] = Field(
         default={}, description="What to change about single properties; everything else follows from the SQL types."
+    )
+    # a model has a method of this name
+    schema_: Literal["evolve", "warn", "freeze"] = Field(
+        default="warn",
+        alias="schema",
+        description="When a property is new, gone or of another type than before: go along, tell it, or send nothing.",
     )
     tags: tuple[Annotated[str, BeforeValidator(scalars.tag)], ...] = Field(
         default=(), description="Names for groups of mappings, for `syncer run --select tag:core`."

@@ -50,6 +50,13 @@ def _pruned(tree: Tree, path: KeyPath) -> Tree:
         return [_pruned(each, (*path, position)) for position, each in enumerate(tree)]
     if not isinstance(tree, dict):
         return tree
+    if path[-2:-1] == ("properties",) and "retired" in tree:
+        # null is its value, not the want of one
+        return {**_entries(tree, path), "retired": _pruned(tree["retired"], (*path, "retired"))}
+    return _entries(tree, path)
+
+
+def _entries(tree: Entries, path: KeyPath) -> Entries:
     named = path in (("sources",), ("mappings",)) or path[2:] == ("properties",)
     return {
         key: {} if value is None else _pruned(value, (*path, key))
@@ -63,6 +70,7 @@ def check_relations(content: Entries, findings: Findings) -> None:
     sources = content.get("sources")
     if isinstance(sources, dict):
         _check_names(sources, ("sources",), findings)
+    _check_run_records(content, findings)
     mappings = content.get("mappings")
     if not isinstance(mappings, dict):
         return
@@ -76,6 +84,23 @@ def check_relations(content: Entries, findings: Findings) -> None:
             _check_schedules(keys, path, findings)
             _check_renames(keys, path, findings)
     _check_shared_collections(mappings, findings)
+
+
+def _check_run_records(content: Entries, findings: Findings) -> None:
+    destination, mappings = content.get("destination"), content.get("mappings")
+    records = destination.get("run_records") if isinstance(destination, dict) else None
+    if not isinstance(records, str) or not records:
+        return
+    path = ("destination", "run_records")
+    if problem := collection_problem(records):
+        findings.follow(path, problem)
+    for name, collection in _collections(mappings) if isinstance(mappings, dict) else ():
+        if collection == records:
+            findings.follow(
+                path,
+                f"the mapping `{name}` writes the same collection",
+                "give the run records a collection of their own",
+            )
 
 
 def _check_names(entries: Mapping[str, Tree], path: KeyPath, findings: Findings) -> None:
@@ -130,11 +155,18 @@ def _check_renames(keys: Entries, path: KeyPath, findings: Findings) -> None:
     properties = keys.get("properties")
     renamed: set[str] = set()
     for name, rule in properties.items() if isinstance(properties, dict) else ():
+        if isinstance(rule, dict) and "retired" in rule and "rename" not in rule:
+            _check_retired(rule, (*path, "properties", name), findings)
         target = rule.get("rename") if isinstance(rule, dict) else None
         if isinstance(target, str) and target in renamed:
             findings.follow((*path, "properties", name, "rename"), "another property is renamed to this, too")
         if isinstance(target, str):
             renamed.add(target)
+
+
+def _check_retired(rule: Entries, path: KeyPath, findings: Findings) -> None:
+    for key in sorted({"type", "mask", "flatten"} & rule.keys()):
+        findings.follow((*path, key), "a retired property is always null, so there is nothing to change about it")
 
 
 def _check_shared_collections(mappings: Mapping[str, Tree], findings: Findings) -> None:

@@ -10,11 +10,11 @@ from urllib.parse import quote
 
 from syncer.config.files import read_text
 from syncer.config.findings import Findings
-from syncer.config.model import DestinationKeys, FileKeys, MappingKeys, PropertyKeys
+from syncer.config.model import DeletesKeys, DestinationKeys, FileKeys, MappingKeys, PropertyKeys
 from syncer.config.relations import Entries
 from syncer.config.values import Config, DestinationConfig, SourceConfig
 from syncer.config.variables import IN_SQL_HINT, variable_in_sql
-from syncer.core.model import CollectionMapping, Kind, Mode, PropertyRule, Schedule, WatermarkRule
+from syncer.core.model import CollectionMapping, Kind, Mode, PropertyRule, Schedule, TombstoneRule, WatermarkRule
 from syncer.errors import ConfigError, Problem
 
 #: Objects API page, regions
@@ -96,6 +96,7 @@ def _destination(keys: DestinationKeys) -> DestinationConfig:
         max_in_flight=keys.max_in_flight,
         requests_per_second=keys.requests_per_second,
         retry_for=keys.retry_for,
+        run_records=keys.run_records,
     )
 
 
@@ -111,14 +112,22 @@ def _mapping(name: str, keys: MappingKeys, only_source: str, query_read: str | N
         schedules=tuple(Schedule(**{**dict(each), "mode": Mode(each.mode)}) for each in keys.schedules),
         send=keys.send,
         refresh_after=keys.refresh_after,
-        deletes=keys.deletes,
+        deletes=_tombstones(keys.deletes),
+        max_objects_per_run=keys.max_objects_per_run,
+        max_change_ratio=keys.max_change_ratio,
         nulls=keys.nulls,
         properties={column: _property(each) for column, each in keys.properties.items()},
+        schema=keys.schema_,
         tags=keys.tags,
     )
+
+
+def _tombstones(keys: DeletesKeys) -> TombstoneRule | None:
+    rule = {name: value for name, value in keys if name != "mode"}
+    return TombstoneRule(**rule) if keys.mode == "tombstone" else None
 
 
 def _property(keys: PropertyKeys) -> PropertyRule:
     # `string` is what most people type for text
     kind = "text" if keys.type == "string" else keys.type
-    return PropertyRule(**{**dict(keys), "type": Kind(kind) if kind else None})
+    return PropertyRule(**{**dict(keys), "type": Kind(kind) if kind else None, "retired": keys.retired is True})

@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from ipaddress import ip_address
+from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 from zoneinfo import available_timezones
 
-from syncer.config.nearest import suggestion
+from syncer.config.nearest import nearest, suggestion
 from syncer.config.units import parse_duration
 from syncer.core.calendar import parse_cron
 from syncer.core.zones import zone_of
@@ -54,12 +55,37 @@ def number(value: object) -> float:
     return float(written)
 
 
+def deletes(value: object) -> str:
+    """What becomes of objects whose rows are gone."""
+    written = text(value, "`ignore` or `tombstone`")
+    if written not in ("ignore", "tombstone"):
+        found = nearest(written, ("ignore", "tombstone"))
+        raise ValueError("expected `ignore` or `tombstone`" + (f"; did you mean `{found}`?" if found else ""))
+    return written
+
+
+def share(value: object) -> float:
+    """Part of a whole: `20%` or `0.2`."""
+    written = text(value, "a share such as `20%`")
+    found = number(written[:-1]) / 100 if written.endswith("%") else number(written)
+    if not 0 <= found <= 1:
+        raise ValueError("expected a share between `0%` and `100%`")
+    return found
+
+
 def boolean(value: object) -> bool:
     """YAML's words for true and false."""
     found = _BOOLEANS.get(text(value, "`true` or `false`").lower())
     if found is None:
         raise ValueError("expected `true` or `false`")
     return found
+
+
+def retired(value: object) -> Literal[True]:
+    """The one value of `retired`, which `relations.inherit` leaves in its place."""
+    if value is not None:
+        raise ValueError("expected `null`: it is what every object carries from now on")
+    return True
 
 
 def duration(value: object) -> timedelta:

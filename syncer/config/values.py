@@ -36,6 +36,8 @@ class DestinationConfig:
     requests_per_second: float | None = None
     #: a run gives up after this long without one accepted request
     retry_for: timedelta = timedelta(minutes=5)
+    #: collection of the run records; None: there are none
+    run_records: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

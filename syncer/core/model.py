@@ -121,6 +121,19 @@ class PropertyRule:
     drop: bool = False
     mask: Literal["hash", "redact"] | None = None
     flatten: bool = False
+    #: the query no longer returns it: every object carries null under this name, whatever becomes of the column
+    retired: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TombstoneRule:
+    """The `deletes` key of a mapping that marks vanished rows."""
+
+    #: names of the two properties
+    is_deleted: str = "is_deleted"
+    deleted_at: str = "deleted_at"
+    #: no tombstone is sent when more than this part of the known objects vanished at once
+    max_share: float = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,10 +162,17 @@ class CollectionMapping:
     schedules: tuple[Schedule, ...] = ()
     send: Literal["changed", "all"] = "changed"
     refresh_after: timedelta = timedelta(days=50)
-    deletes: Literal["ignore", "tombstone"] = "ignore"
+    #: None: `deletes: ignore`
+    deletes: TombstoneRule | None = None
+    #: a run that would send more sends nothing; None: no limit
+    max_objects_per_run: int | None = None
+    #: a run that would change a larger part of the known objects it reads sends nothing; None: no limit
+    max_change_ratio: float | None = None
     nulls: Literal["send", "omit"] = "send"
     #: by property name, or by the column's own name
     properties: Mapping[str, PropertyRule] = field(default_factory=dict)
+    #: what happens when the properties' types are not those that were sent before
+    schema: Literal["evolve", "warn", "freeze"] = "warn"
     tags: tuple[str, ...] = ()
 
 
@@ -217,6 +237,15 @@ class Receipt:
     retried: int = 0
     #: body bytes sent
     bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PropertyType:
+    """As what a property was first sent."""
+
+    #: a word of `core.property_types`
+    type: str
+    since: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,6 +320,8 @@ class RunReport:
     watermark: Watermark | None = None
     #: by the source's clock: what was committed before it was seen; the watermark stays behind it
     bound: datetime | None = None
+    #: what kept the watermark from moving at all, in the source's words; there is no bound then
+    held_by: str | None = None
     error: str | None = None
     hint: str | None = None
     #: the exit code its error asks for; 0 without one

@@ -19,6 +19,7 @@ RESERVED_PROPERTIES = frozenset({"id", "received_at", "uuid", "uuid_ts"})
 
 #: an id over the limit keeps this much of itself in front of its digest
 _ID_PREFIX = 59
+_CUT = re.compile(rf".{{{_ID_PREFIX}}}~[0-9a-f]{{40}}", re.DOTALL)
 
 
 def collection_problem(name: str) -> str | None:
@@ -97,3 +98,25 @@ def object_id(parts: Sequence[str]) -> str:
         return joined
     digest = hashlib.sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()[:40]
     return f"{joined[:_ID_PREFIX]}~{digest}"
+
+
+def id_parts(identifier: str, count: int) -> list[str] | None:
+    r"""The key parts that `object_id` made an id of, where it was not cut. None: it makes no such id of so many parts.
+
+    >>> id_parts("a\\:b:1", 2)
+    ['a:b', '1']
+    """
+    if count == 1:
+        return [identifier]
+    parts = [""]
+    for text in re.findall(r"\\[\\:]|[^\\]", identifier):
+        if text == ":":
+            parts.append("")
+        else:
+            parts[-1] += text[-1]
+    return parts if len(parts) == count and object_id(parts) == identifier else None
+
+
+def was_cut(identifier: str) -> bool:
+    """Whether an id may end with a digest, so that nobody can tell its key."""
+    return len(identifier) == MAX_ID and _CUT.fullmatch(identifier) is not None

@@ -22,6 +22,9 @@ class RunOptions:
     dry_run: bool = False
     #: also ignore fingerprints
     resend: bool = False
+    #: whatever the guards of tombstones, of `max_objects_per_run` and of `max_change_ratio` say
+    allow_deletes: bool = False
+    allow_changes: bool = False
     #: read these rows only: keys as `core.watermark.encode_key` wrote them
     keys: tuple[str, ...] | None = None
     #: numbers of the dead letters that a complete run of `keys` settles

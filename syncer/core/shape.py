@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 from decimal import Decimal
@@ -17,12 +18,16 @@ import orjson
 from syncer.core.converters import converter_for
 from syncer.core.model import CollectionMapping, Column, PropertyRule, Rejection, Row, SegmentObject
 from syncer.core.naming import RESERVED_PROPERTIES, object_id, snake_case
+from syncer.core.tombstone import living
 from syncer.core.values import Converter, NotFinite, Refusal, Value, fragment_text, to_json, to_text
 from syncer.core.watermark import encode_key
 from syncer.errors import MappingError
 
 #: Objects API page: each value must be less than 32 KB
 MAX_VALUE = 32 * 1024
+
+#: a property's own name, beside columns' names in the keys of `properties`
+_PROPERTY = re.compile(r"[a-z_][a-z0-9_]*")
 
 #: integers below it are written without further ado
 _PLAIN_INTEGER = 10**30
@@ -57,6 +62,14 @@ class Shaped:
     non_finite: int = 0
     #: rows without a watermark
     null_watermarks: int = 0
+    #: ids of skipped rows, where it matters which rows there are
+    passed: Sequence[str] = ()
+
+    @property
+    def ids(self) -> list[str]:
+        """Every id that was read, whatever became of its row."""
+        refused = [each.id for each in self.rejections if each.id is not None]
+        return [*(each.id for each in self.objects), *refused, *self.passed]
 
 
 def properties_of(mapping: CollectionMapping, columns: Sequence[Column], key: Sequence[str]) -> tuple[Property, ...]:
@@ -64,7 +77,7 @@ def properties_of(mapping: CollectionMapping, columns: Sequence[Column], key: Se
 
     Raises:
         MappingError: two columns become the same property, a column's name holds neither letter nor digit, or
-            `properties` names something the query does not return.
+            `properties` names something the query does not return, or retires something that it does.
     """
     rules = dict(mapping.properties)
     found: dict[str, Property] = {}
@@ -86,13 +99,39 @@ def properties_of(mapping: CollectionMapping, columns: Sequence[Column], key: Se
                 f"rename one in the query, or with `properties: {{{column.name}: {{rename: ...}}}}`",
             )
         found[name] = Property(name=name, column=column, index=index, rule=rule)
-    if rules:
-        unknown = ", ".join(sorted(rules))
+    _check_retired(mapping, {*found, "id"})
+    _check_living(mapping, found)
+    unknown = ", ".join(sorted(name for name, rule in rules.items() if not rule.retired))
+    if unknown:
         raise MappingError(
             f"mapping {mapping.name}: `properties` names what the query does not return: {unknown}",
             "the query returns: " + ", ".join(snake_case(column.name) for column in columns),
         )
     return tuple(found.values())
+
+
+def retired_of(mapping: CollectionMapping) -> tuple[str, ...]:
+    """The properties that a mapping retires, in an order that does not depend on how they are written."""
+    names = (name for name, rule in mapping.properties.items() if rule.retired)
+    return tuple(sorted({name if _PROPERTY.fullmatch(name) else snake_case(name) for name in names}))
+
+
+def _check_retired(mapping: CollectionMapping, sent: Container[str]) -> None:
+    still = [name for name in retired_of(mapping) if name in sent]
+    if still:
+        raise MappingError(
+            f"mapping {mapping.name}: `properties` retires what is still sent: {', '.join(still)}",
+            "take it out of the query, or add `drop: true` or `rename` to it; or remove `retired`",
+        )
+
+
+def _check_living(mapping: CollectionMapping, found: Container[str]) -> None:
+    both = [name for name in living(mapping) if name in found]
+    if both:
+        raise MappingError(
+            f"mapping {mapping.name}: `deletes: tombstone` needs a property that the query returns: {', '.join(both)}",
+            f"name it otherwise: `deletes: {{mode: tombstone, {both[0]}: ...}}`, or rename the query's column",
+        )
 
 
 def compile_shape(
@@ -142,6 +181,8 @@ class Shaper:
         ]
         self._plain = not any(each.rule.flatten for each in self.properties)
         self._omit_nulls = mapping.nulls == "omit"
+        self._retired: dict[str, object] = dict.fromkeys(retired_of(mapping))
+        self._living = living(mapping)
         by_name = {column.name: index for index, column in enumerate(columns)}
         self._key = [(by_name[name], converter_for(columns[by_name[name]], zone)) for name in key]
         self._key_kinds = [columns[by_name[name]].kind for name in key]
@@ -154,6 +195,7 @@ class Shaper:
         """Shape rows; `first` is the position of the first of them in the run."""
         objects: list[SegmentObject] = []
         rejections: list[Rejection] = []
+        passed: list[str] = []
         skipped = null_watermarks = 0
         self._not_finite = 0
         for position, row in enumerate(rows, first):
@@ -161,6 +203,7 @@ class Shaper:
                 null_watermarks += 1
                 if self._skip_nulls:
                     skipped += 1
+                    passed.extend(self._passed(row))
                     continue
             outcome = self._one(row, position)
             if isinstance(outcome, SegmentObject):
@@ -169,8 +212,16 @@ class Shaper:
                 rejections.append(outcome)
         return Shaped(
             objects=objects, rejections=rejections, skipped=skipped, non_finite=self._not_finite,
-            null_watermarks=null_watermarks,
+            null_watermarks=null_watermarks, passed=passed,
         )  # fmt: skip
+
+    def _passed(self, row: Row) -> list[str]:
+        if not self._living:
+            return []
+        try:
+            return [self._id(row)]
+        except Refusal:
+            return []
 
     def _one(self, row: Row, position: int) -> SegmentObject | Rejection:
         try:
@@ -185,6 +236,13 @@ class Shaper:
             self._not_finite = not_finite  # a refused row sends no null
             return Rejection(code=refusal.code, reason=refusal.reason, row=position, id=identifier, key=key)
         return SegmentObject(id=identifier, properties=body, row=position, key=key)
+
+    def id_of(self, row: Row) -> str | None:
+        """The id of a row's object, without shaping the rest of it. None: it has no usable key."""
+        try:
+            return self._id(row)
+        except Refusal:
+            return None
 
     def _id(self, row: Row) -> str:
         parts = [_key_text(row[index], converter) for index, converter in self._key]
@@ -205,6 +263,12 @@ class Shaper:
             named = self._arranged(values)
         else:
             named = dict(zip(self._names, values, strict=True))
+        if self._retired:
+            # a member of a flattened document may have the name of a retired property, and then it is no longer gone
+            named = self._retired | named
+        if self._living:
+            _refuse_twice(named, self._living)
+            named = named | self._living
         if not named:
             raise Refusal("EMPTY_PROPERTIES", "has no property left to send")
         return self._encoded(named)
@@ -340,6 +404,12 @@ def _encodable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _refuse_twice(named: Container[str], added: Iterable[str]) -> None:
+    for name in added:
+        if name in named:
+            raise Refusal("PROPERTY_COLLISION", f"{name} comes from more than one place")
 
 
 def _checked(name: str, value: object) -> object:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from types import MappingProxyType
 
-from syncer.core.model import CollectionMapping, Column, Kind, Mode
+from syncer.core.model import CollectionMapping, Column, Kind, Mode, PropertyType
 from syncer.core.plan import RunPlan
 from syncer.core.shape import Property, Shaped, properties_of
 from syncer.core.watermark import check_kind, lookback_of
 from syncer.errors import SourceUnreachable, SyncerError
+from syncer.run.contradicting import adoption, contradicting
 from syncer.run.shaping import shaper_for
 from syncer.source.base import Described, KeyFaults, Source
 
 #: rows whose values are looked at
 SAMPLE = 1_000
 
+_NUMBERS = frozenset({Kind.INTEGER, Kind.DECIMAL})
 #: integers beyond it are sent exactly, but many readers of JSON round them
 _SAFE_INTEGER = 2**53
 
@@ -57,8 +61,10 @@ class Examined:
         return not any(each.level is Level.ERROR for each in self.findings)
 
 
-def examine(mapping: CollectionMapping, source: Source, timezone: str) -> Examined:
-    """Look at a mapping on its database.
+def examine(
+    mapping: CollectionMapping, source: Source, timezone: str, stored: Mapping[str, PropertyType] = MappingProxyType({})
+) -> Examined:
+    """Look at a mapping on its database, and at what its properties were sent as before.
 
     Raises:
         SourceUnreachable: no connection; every mapping of the source would say the same.
@@ -76,6 +82,7 @@ def examine(mapping: CollectionMapping, source: Source, timezone: str) -> Examin
             *_watermark_findings(mapping, described),
             *_bound_findings(mapping, described, source),
             *_name_findings(properties),
+            *_type_findings(mapping, properties, stored),
             *_value_findings(mapping, described, source, timezone),
         ]
     except SyncerError as error:
@@ -133,10 +140,10 @@ def _watermark_findings(mapping: CollectionMapping, described: Described) -> lis
     again = f"the last {back.total_seconds():,.0f} s" if isinstance(back, timedelta) else f"the last {back:,}"
     message = f"watermark {rule.column}: {column.sql_type or column.kind}, reads {again} again"
     found = [Finding(level=Level.OK, message=message)]
-    if column.kind is Kind.INTEGER and not back:
-        message = f"watermark {rule.column}: sequence numbers can be committed out of order, so a late one is missed"
-        hint = "set `lookback` to more than the numbers given out while a transaction is open, such as 1000"
-        found.append(Finding(level=Level.WARNING, message=message, hint=hint))
+    if column.kind in _NUMBERS and not back:
+        message = f"watermark {rule.column}: numbers are waited for from when they are drawn inside a transaction"
+        hint = "where they are drawn ahead (CACHE, blocks of ids), set `lookback` to more than are drawn at once"
+        found.append(Finding(level=Level.NOTE, message=message, hint=hint))
     if column.kind is Kind.TEXT:
         message = f"watermark {rule.column}: text has no lookback, so a row that is committed late is missed"
         hint = "use a timestamp of the database's clock, or schedule full runs as well"
@@ -151,13 +158,15 @@ def _watermark_findings(mapping: CollectionMapping, described: Described) -> lis
 def _bound_findings(mapping: CollectionMapping, described: Described, source: Source) -> list[Finding]:
     """Whether the watermark can wait for transactions that are open."""
     column = next((each for each in described.columns if each.name == described.watermark), None)
-    if mapping.watermark is None or column is None or column.kind in {Kind.INTEGER, Kind.DECIMAL}:
+    if mapping.watermark is None or column is None:
         return []
-    place, horizon = f"watermark {mapping.watermark.column}", source.horizon()
+    place, horizon = f"watermark {mapping.watermark.column}", source.horizon(numbers=column.kind in _NUMBERS)
     hidden = "this database does not tell which transactions are open" if horizon is None else horizon.uncertain
     if hidden is not None:
         message = f"{place}: {hidden}; only the lookback finds what they commit late"
-        hint = f"set `lookback` longer than transactions take, in mappings.{mapping.name}.watermark"
+        numbers = column.kind in _NUMBERS
+        enough = "to more numbers than are drawn while one is open" if numbers else "longer than transactions take"
+        hint = f"set `lookback` {enough}, in mappings.{mapping.name}.watermark"
         return [Finding(level=Level.WARNING, message=message, hint=hint)]
     if horizon is not None and horizon.held_by is not None:
         message = f"{place}: waits for {horizon.held_by}; until it ends, the rows since are read again by every run"
@@ -175,6 +184,22 @@ def _name_findings(properties: tuple[Property, ...]) -> list[Finding]:
         elif not each.name.isascii():
             message = f"property {each.name}: not all warehouses keep letters beyond a to z in column names"
             found.append(Finding(level=Level.NOTE, message=message, hint=rename))
+    return found
+
+
+def _type_findings(
+    mapping: CollectionMapping, properties: tuple[Property, ...], stored: Mapping[str, PropertyType]
+) -> list[Finding]:
+    """What the next run would tell or refuse."""
+    found = []
+    for each in contradicting(mapping, properties, stored):
+        message, hint = f"property {each}", "; ".join(filter(None, (each.remedy, adoption(mapping))))
+        if mapping.schema == "freeze":
+            found.append(Finding(level=Level.ERROR, message=message, hint=hint))
+        elif mapping.schema == "warn" and not each.appeared:
+            found.append(Finding(level=Level.WARNING, message=message, hint=hint))
+        else:
+            found.append(Finding(level=Level.NOTE, message=f"{message}; the next run takes it over"))
     return found
 
 

@@ -4,58 +4,54 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import replace
 from datetime import timedelta
 from itertools import count
 
-from syncer.core.events import Noticed, RunFinished, RunStarted
-from syncer.core.model import Checkpoint, CollectionMapping, Counts, Doubt, Mode, Outcome, RunReport
-from syncer.core.plan import RunOptions, RunPlan, digest_of, plan_run
-from syncer.core.shape import Shaper
-from syncer.errors import LeaseHeld, LeaseLost, MappingError, SourceError, Stopped, SyncerError
+from syncer.core.events import Noticed, RunFinished
+from syncer.core.fingerprint import scope_of
+from syncer.core.foresight import Foresight, withheld
+from syncer.core.model import Checkpoint, Counts, Doubt, Mode, Outcome, RunReport
+from syncer.core.plan import RunOptions, RunPlan, plan_run
+from syncer.core.tombstone import guard
+from syncer.errors import LeaseHeld, LeaseLost, SourceError, Stopped, SyncerError
+from syncer.run.burying import Burial
+from syncer.run.job import Job
+from syncer.run.keeping import Keeping
 from syncer.run.leasing import Holding, holding
-from syncer.run.pipeline import Pipeline, Ports, null_watermark_error
-from syncer.run.reading import asked
-from syncer.run.shaping import shaper_for
-from syncer.source.base import Described, Source
+from syncer.run.pipeline import Pipeline
+from syncer.run.preparing import Prepared, prepare
+from syncer.run.seen import Seen
 from syncer.state.base import Commit
 
 _log = logging.getLogger("syncer.run")
 
 #: after so long a request whose answer is missing will not land any more, or has landed
 SETTLED_AFTER = timedelta(seconds=30)
-#: of a mapping, that are looked at for one that ended without a word
-_RUNS_BACK = 5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """A mapping to run and all it needs."""
-
-    mapping: CollectionMapping
-    options: RunOptions
-    ports: Ports
-    #: IANA name of the zone of naive timestamps
-    timezone: str
-    #: who holds the lease: host, process
-    owner: str
-    run_id: str
 
 
 async def execute(job: Job) -> RunReport:
     """Run a mapping once. Never raises for what happens in the run: the report carries outcome, error and hint."""
-    ports, mapping = job.ports, job.mapping
-    report = RunReport(
-        run_id=job.run_id, mapping=mapping.name, collection=mapping.collection, mode=job.options.mode, outcome=None,
-        trigger=job.options.trigger, started_at=ports.now(),
-    )  # fmt: skip
-    if job.options.dry_run:
-        report = await _Run(job, report, None).finish()
-    else:
-        report = await _leased(job, report)
-    ports.notice(RunFinished(report=report))
+    report = await _Run(job, _report(job), None).finish() if job.options.dry_run else await _leased(job, _report(job))
+    job.ports.notice(RunFinished(report=report))
     return report
+
+
+async def foresee(job: Job) -> Foresight:
+    """What the run would do: reads and compares, sends and writes nothing. Never raises, as `execute`."""
+    run = _Run(replace(job, options=replace(job.options, dry_run=True)), _report(job), None)
+    return run.foresight(await run.finish())
+
+
+def _report(job: Job) -> RunReport:
+    mapping, options = job.mapping, job.options
+    return RunReport(
+        run_id=job.run_id, mapping=mapping.name, collection=mapping.collection, mode=options.mode, outcome=None,
+        trigger=options.trigger, started_at=job.ports.now(),
+    )  # fmt: skip
 
 
 async def _leased(job: Job, report: RunReport) -> RunReport:
@@ -66,21 +62,9 @@ async def _leased(job: Job, report: RunReport) -> RunReport:
         ) as held:
             return await _Run(job, report, held).finish()
     except LeaseHeld as error:
-        return _ended(job, report, Outcome.LOCKED, error)
+        return finished(job, report, Outcome.LOCKED, error)
     except SyncerError as error:
-        return _ended(job, report, Outcome.FAILED, error)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Prepared:
-    """Everything that is decided before the first row."""
-
-    described: Described
-    shaper: Shaper
-    plan: RunPlan
-    digest: str
-    checkpoint: Checkpoint | None
-    doubts: Sequence[Doubt]
+        return finished(job, report, Outcome.FAILED, error)
 
 
 class _Run:
@@ -90,9 +74,16 @@ class _Run:
         self._job = job
         self._report = report
         self._held = held
-        self._pipeline: Pipeline | None = None
+        #: what is going on, or was last
+        self._part: Pipeline | Burial | None = None
         #: numbers the doubts of this run
         self._parts = count()
+        #: passes over the source, and what the last of them saw
+        self._passes: list[Pipeline] = []
+        self._seen: Seen | None = None
+        #: why the tombstones are held back, and what ended the run early
+        self._withheld: SyncerError | None = None
+        self._failure: Exception | None = None
 
     def _forbidden(self) -> LeaseLost | None:
         return self._held.failure if self._held is not None else None
@@ -100,95 +91,124 @@ class _Run:
     async def finish(self) -> RunReport:
         """Do it, whatever comes; record how it ended."""
         failure: Exception | None = None
-        try:
-            prepared = await self._prepared()
-            self._pipeline = self._pass(prepared, prepared.plan, self._job.options, self._report, prepared.checkpoint)
-            await self._pipeline.flow()
-            if self._pipeline.complete and prepared.plan.saves:
-                await self._look_back(prepared, self._pipeline)
-            if self._pipeline.complete and prepared.plan.saves:
-                await self._settle(prepared, self._pipeline)
-            failure = self._pipeline.failure
-        except Exception as error:  # noqa: BLE001  the job boundary
-            failure = error
-        report = self._ended(failure)
-        try:
-            await self._record(report)
-        except Exception as error:  # noqa: BLE001  the job boundary
-            report = _ended(self._job, report, Outcome.FAILED, failure if isinstance(failure, SyncerError) else error)
-        return replace(report, watermark=self._pipeline.run.watermark if self._pipeline else None)
+        with ExitStack() as ended:
+            try:
+                failure = await self._flow(ended)
+            except Exception as error:  # noqa: BLE001  the job boundary
+                failure = error
+            self._failure = failure
+            report = self._ended(failure)
+            try:
+                await self._record(report)
+            except Exception as error:  # noqa: BLE001  the job boundary
+                shown = failure if isinstance(failure, SyncerError) else error
+                report = finished(self._job, report, Outcome.FAILED, shown)
+        return replace(report, watermark=self._part.run.watermark if self._part else None)
+
+    async def _flow(self, ended: ExitStack) -> Exception | None:
+        """Everything that a run does, part after part; each begins when the one before it is complete."""
+        prepared = await prepare(self._job, self._report, self._commit)
+        self._report = prepared.report
+        if self._limited:
+            await self._stay_within_limits()
+        done = await self._read(prepared, prepared.plan, prepared.report, prepared.checkpoint, ended)
+        if done.complete and prepared.reads_again(ahead=done.ahead):
+            done = await self._look_back(prepared, done, ended)
+        if done.complete and self._seen is not None:
+            await self._bury(prepared, done, self._seen)
+        if self._part is not None and self._part.complete and prepared.plan.saves:
+            await self._settle(prepared, self._part)
+        return self._part.failure if self._part is not None else None
 
     async def _record(self, report: RunReport) -> None:
-        if isinstance(self._pipeline, Pipeline):
-            await self._pipeline.finish(report)
+        if self._part is not None:
+            await self._part.finish(report)
         else:
             await asyncio.to_thread(self._commit, Commit(run=report))
 
     def _commit(self, commit: Commit) -> None:
         if self._held is not None:
-            self._job.ports.store.commit(self._held.lease, commit)
+            self._job.ports.store.commit(self._held.lease, replace(commit, recorded=self._job.recorded))
 
-    async def _prepared(self) -> _Prepared:
-        """Columns, shape, plan, key, and what earlier runs left in doubt."""
-        job, ports = self._job, self._job.ports
-        _refuse_unbuilt(job.mapping)
-        source = await asyncio.to_thread(ports.source)
-        described = await asked(source, ports.stop, lambda: source.describe(job.mapping))
-        mapping = job.mapping
-        shaper = shaper_for(mapping, described, job.timezone, ports.delivery.limits)
-        identity = await asked(source, ports.stop, source.identity)
-        digest = digest_of(mapping, described.primary_key, identity, ports.delivery.identity)
-        checkpoint = await asyncio.to_thread(ports.store.checkpoint, mapping.name)
-        plan = plan_run(mapping, described.primary_key, checkpoint, digest, job.options)
-        self._report = replace(
-            self._report, mode=plan.mode, watermark=checkpoint.watermark if checkpoint is not None else None
-        )
-        if plan.keys is None and (checkpoint is None or checkpoint.digest != digest):
-            await self._verify_key(source, described)
-        ports.notice(RunStarted(mapping=mapping.name, run_id=job.run_id, mode=plan.mode))
-        doubts = await asyncio.to_thread(self._begin)
-        return _Prepared(
-            described=described, shaper=shaper, plan=plan, digest=digest, checkpoint=checkpoint, doubts=doubts
-        )
-
-    def _begin(self) -> Sequence[Doubt]:
-        """Record that the run began, and take over from those that ended without a word. Blocks.
-
-        What was on its way in them is in doubt from now on. Returns all that is in doubt.
-        """
-        store, mapping, now = self._job.ports.store, self._job.mapping.name, self._job.ports.now()
-        for each in store.runs(mapping, _RUNS_BACK):
-            if each.outcome is None and each.run_id != self._job.run_id:
-                told = "it ended without a word: its process was killed, or its machine stopped"
-                self._commit(Commit(run=replace(each, outcome=Outcome.INTERRUPTED, error=told)))
-        doubts = [replace(each, since=each.since or now) for each in store.doubts(mapping)]
-        self._commit(Commit(run=self._report, doubts=doubts))
-        return doubts
-
-    def _pass(
+    async def _read(
         self,
-        prepared: _Prepared,
+        prepared: Prepared,
+        plan: RunPlan,
+        report: RunReport,
+        checkpoint: Checkpoint | None,
+        ended: ExitStack,
+    ) -> Pipeline:
+        if plan.whole and plan.mapping.deletes is not None:
+            self._seen = Seen()
+            ended.callback(self._seen.close)
+        return await self._pass(prepared, plan, self._job.options, report, checkpoint, seen=self._seen)
+
+    async def _pass(
+        self,
+        prepared: Prepared,
         plan: RunPlan,
         options: RunOptions,
         report: RunReport,
         checkpoint: Checkpoint | None,
+        *,
         settles: Sequence[Doubt] = (),
+        seen: Seen | None = None,
     ) -> Pipeline:
-        return Pipeline(
+        done = Pipeline(
             plan, prepared.described, prepared.shaper, self._job.ports, run=report, digest=prepared.digest,
-            checkpoint=checkpoint, options=options, doubts=prepared.doubts, settles=settles, parts=self._parts,
-            write=self._commit, forbidden=self._forbidden,
+            checkpoint=checkpoint, options=options, doubts=prepared.doubts, settles=settles, seen=seen,
+            keeping=self._keeping(), forbidden=self._forbidden,
+        )  # fmt: skip
+        self._part = done
+        self._passes.append(done)
+        await done.flow()
+        return done
+
+    def _keeping(self) -> Keeping:
+        ports, mapping = self._job.ports, self._job.mapping
+        return Keeping(
+            mapping, self._job.run_id, scope_of(ports.delivery.identity, mapping.collection), ports.store,
+            self._commit, parts=self._parts, cadence=ports.cadence, now=ports.now, monotonic=ports.monotonic,
         )  # fmt: skip
 
-    async def _look_back(self, prepared: _Prepared, done: Pipeline) -> None:
-        """Read everything when the source went back: not even the row that set the watermark is there any more.
+    @property
+    def _limited(self) -> bool:
+        mapping, options = self._job.mapping, self._job.options
+        given = mapping.max_objects_per_run is not None or mapping.max_change_ratio is not None
+        return given and not (options.allow_changes or options.dry_run) and options.keys is None
+
+    async def _stay_within_limits(self) -> None:
+        """Look ahead, and send nothing when it would be more than the mapping allows."""
+        quiet = replace(self._job.ports, notice=lambda _: None)
+        foresight = await foresee(replace(self._job, ports=quiet))
+        error = foresight.failure or withheld(self._job.mapping, foresight)
+        if error is not None:
+            raise error
+
+    def foresight(self, report: RunReport) -> Foresight:
+        """What a dry run found."""
+        refused = sum((each.refused for each in self._passes), Counter[str]())
+        batches = [size for each in self._passes for size in each.batches]
+        deleted = self._seen.vanished if self._seen is not None else 0
+        return Foresight(
+            report=report,
+            added=sum(each.added for each in self._passes),
+            changed=sum(each.changed for each in self._passes),
+            deleted=deleted,
+            refused=refused,
+            requests=len(batches) + -(-deleted // self._job.ports.delivery.limits.objects),
+            bytes=sum(batches),
+            withheld=self._withheld,
+            failure=self._failure,
+        )
+
+    async def _look_back(self, prepared: Prepared, done: Pipeline, ended: ExitStack) -> Pipeline:
+        """Read everything, because the source went back: not even the row that set the watermark is there any more.
 
         It was deleted, or the database was restored from an older state: then newer rows carry older watermarks, and
         the saved one has to come down to find them.
         """
-        plan, described = prepared.plan, prepared.described
-        if done.ahead or plan.watermark is None or plan.limit is not None or described.placed:
-            return
+        plan = prepared.plan
         await done.finish(done.run)
         told = "no row is as new as the watermark any more: rows were deleted, or the database went back; reading all"
         self._job.ports.notice(Noticed(mapping=plan.mapping.name, message=told))
@@ -196,10 +216,24 @@ class _Run:
         whole = replace(
             plan, mode=Mode.FULL, watermark=None, after=None, start=rule.initial if rule else None, advances=False
         )
-        self._pipeline = self._pass(prepared, whole, self._job.options, done.run, done.checkpoint)
-        await self._pipeline.flow()
+        return await self._read(prepared, whole, done.run, done.checkpoint, ended)
 
-    async def _settle(self, prepared: _Prepared, done: Pipeline) -> None:
+    async def _bury(self, prepared: Prepared, done: Pipeline, seen: Seen) -> None:
+        """Mark as deleted what is known and was not read."""
+        mapping, job, read = self._job.mapping, self._job, done.run.counts.read
+        await asyncio.to_thread(seen.compare, job.ports.store, mapping.name)
+        if not job.options.allow_deletes:
+            self._withheld = guard(mapping, known=seen.known, vanished=seen.vanished, read=read, edited=prepared.edited)
+        if job.options.dry_run:
+            return
+        await done.finish(done.run)
+        self._part = Burial(
+            mapping, seen, job.ports, self._keeping(), run=done.run, checkpoint=done.checkpoint,
+            digest=prepared.digest, forbidden=self._forbidden, withheld=self._withheld,
+        )  # fmt: skip
+        await self._part.flow()
+
+    async def _settle(self, prepared: Prepared, done: Pipeline | Burial) -> None:
         """Send again what has been in doubt for long enough: the rows as they are now, in order by `Synchronous`."""
         ports, mapping = self._job.ports, self._job.mapping
         doubts = await asyncio.to_thread(ports.store.doubts, mapping.name)
@@ -211,46 +245,22 @@ class _Run:
         ports.notice(Noticed(mapping=mapping.name, message=f"{len(keys):,} rows were in doubt and are sent again"))
         options = replace(self._job.options, keys=keys, resend=True)
         plan = plan_run(mapping, prepared.described.primary_key, None, prepared.digest, options)
-        self._pipeline = self._pass(prepared, plan, options, done.run, done.checkpoint, due)
-        await self._pipeline.flow()
-
-    async def _verify_key(self, source: Source, described: Described) -> None:
-        """Once per query: the database counts what would make objects overwrite each other."""
-        mapping = self._job.mapping
-        faults = await asked(source, self._job.ports.stop, lambda: source.key_faults(mapping, described))
-        if faults.duplicates:
-            key = ", ".join(described.primary_key)
-            raise MappingError(
-                f"mapping {mapping.name}: the primary key ({key}) is not unique: {faults.duplicates} "
-                f"{'id has' if faults.duplicates == 1 else 'ids have'} more than one row",
-                "choose a key that is unique in the query's result, add a column to it, or aggregate in the query",
-            )
-        if faults.null_watermarks and mapping.watermark is not None and mapping.watermark.nulls == "error":
-            raise null_watermark_error(mapping.name, mapping.watermark.column)
+        await self._pass(prepared, plan, options, done.run, done.checkpoint, settles=due)
 
     def _ended(self, failure: Exception | None) -> RunReport:
-        report = self._pipeline.run if self._pipeline else self._report
-        complete = self._pipeline is not None and self._pipeline.complete
+        report = self._part.run if self._part else self._report
+        complete = self._part is not None and self._part.complete
         # what a delivery could not finish because it was told to stop is no failure of its own
         stopped = self._job.ports.stop.is_set() and not complete
         if stopped and (failure is None or isinstance(failure, Stopped | SourceError)):
-            return _ended(self._job, replace(report, counts=_decided(report.counts)), Outcome.INTERRUPTED)
+            return finished(self._job, replace(report, counts=_decided(report.counts)), Outcome.INTERRUPTED)
         if failure is not None:
-            return _ended(self._job, report, Outcome.FAILED, failure)
+            return finished(self._job, report, Outcome.FAILED, failure)
         if not report.counts.balanced:
             error = SyncerError(f"mapping {report.mapping}: the counts do not add up: {report.counts}")
-            return _ended(self._job, report, Outcome.FAILED, error)
+            return finished(self._job, report, Outcome.FAILED, error)
         buried = report.counts.rejected and not self._job.options.dry_run
-        return _ended(self._job, report, Outcome.PARTIAL if buried else Outcome.SUCCEEDED)
-
-
-def _refuse_unbuilt(mapping: CollectionMapping) -> None:
-    """Rather no run than one that leaves out what was asked for."""
-    if mapping.deletes == "tombstone":
-        raise MappingError(
-            f"mapping {mapping.name}: `deletes: tombstone` is not built yet, so deleted rows would stay unmarked",
-            f"set mappings.{mapping.name}.deletes to `ignore`",
-        )
+        return finished(self._job, report, Outcome.PARTIAL if buried else Outcome.SUCCEEDED)
 
 
 def _decided(counts: Counts) -> Counts:
@@ -258,7 +268,8 @@ def _decided(counts: Counts) -> Counts:
     return replace(counts, read=counts.sent + counts.unchanged + counts.rejected + counts.skipped)
 
 
-def _ended(job: Job, report: RunReport, outcome: Outcome, error: Exception | None = None) -> RunReport:
+def finished(job: Job, report: RunReport, outcome: Outcome, error: Exception | None = None) -> RunReport:
+    """The report of a run that is over."""
     finished = replace(report, outcome=outcome, finished_at=job.ports.now())
     if error is None:
         return finished

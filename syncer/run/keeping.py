@@ -17,6 +17,7 @@ from syncer.core.model import (
     RunReport,
     SegmentObject,
 )
+from syncer.core.tombstone import GONE, UNSURE
 from syncer.state.base import Commit, Fingerprint, Store
 
 
@@ -120,6 +121,19 @@ class Keeping:
             ids = {each.id for each in objects}
             decided.dead_letters = [each for each in decided.dead_letters if each.rejection.id not in ids]
 
+    def unsure(self, ids: Sequence[str]) -> None:
+        """Tombstones of them are about to be on their way."""
+        self._mark(ids, UNSURE)
+
+    def gone(self, ids: Sequence[str]) -> None:
+        """The API took their tombstones."""
+        self._mark(ids, GONE)
+
+    def _mark(self, ids: Sequence[str], mark: bytes) -> None:
+        now = self._now()
+        self._decided.rows += len(ids)
+        self._decided.fingerprints.update((each, Fingerprint(digest=mark, sent_at=now)) for each in ids)
+
     def bury(self, rejections: Iterable[Rejection]) -> None:
         """They become dead letters."""
         mapping, now = self._mapping, self._now()
@@ -172,6 +186,8 @@ class Keeping:
         swept: bool,
         resolved: Sequence[int] = (),
         assured: Sequence[tuple[str, int]] = (),
+        basis: str | None = None,
+        outdated: datetime | None = None,
     ) -> Checkpoint | None:
         """One transaction with everything decided since the last; returns the checkpoint saved with it.
 
@@ -187,6 +203,7 @@ class Keeping:
                 run=with_watermark(run, saved), checkpoint=saved, dead_letters=decided.dead_letters,
                 fingerprints=decided.fingerprints, unchanged=decided.unchanged, doubts=decided.doubts,
                 assured=[*assured, *((self._run_id, part) for part, _ in over)], swept=swept, resolved=resolved,
+                basis=basis, outdated=outdated,
             )  # fmt: skip
             try:
                 await asyncio.to_thread(self._write, commit)

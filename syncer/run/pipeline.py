@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 
 from syncer.core.batch import Batcher
-from syncer.core.events import Event, RunProgressed
+from syncer.core.events import RunProgressed
 from syncer.core.fingerprint import changed, scope_of
 from syncer.core.fuse import blown, judgeable
 from syncer.core.ledger import Ledger
@@ -17,38 +18,22 @@ from syncer.core.model import Batch, Checkpoint, Counts, Doubt, Receipt, RunRepo
 from syncer.core.plan import RunOptions, RunPlan
 from syncer.core.progress import Stage, next_checkpoint
 from syncer.core.shape import Shaped, Shaper
-from syncer.delivery.base import Delivery
+from syncer.core.tombstone import UNSURE
 from syncer.errors import MappingError, NearlyAllRejected, SyncerError
-from syncer.run.keeping import Cadence, Keeping, with_watermark
+from syncer.run.job import Ports
+from syncer.run.keeping import Keeping, with_watermark
 from syncer.run.reading import shaped_chunks
+from syncer.run.seen import Seen
 from syncer.run.sending import Sending
-from syncer.source.base import Chunk, Described, Source
-from syncer.state.base import Commit, Store
+from syncer.source.base import Chunk, Described
 
 #: versions of an object that follow each other within this time are sent with `Synchronous: true`: "if object updates
 #: are processed close together, they can be processed out of order" (the Objects API's page, Synchronous mode)
 CLOSE = timedelta(seconds=30)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ports:
-    """What a run touches of the world."""
-
-    #: opened at its first use, so that a source that cannot be opened fails its own run only
-    source: Callable[[], Source]
-    delivery: Delivery
-    store: Store
-    notice: Callable[[Event], None]
-    now: Callable[[], datetime]
-    #: seconds of a clock that only goes forward
-    monotonic: Callable[[], float]
-    #: set: stop reading, finish what is in flight
-    stop: asyncio.Event
-    cadence: Cadence = field(default_factory=Cadence)
-
-
 class Pipeline:
-    """One pass over a plan. `write` records one transaction; `forbidden` says why nothing more may be sent.
+    """One pass over a plan. `forbidden` says why nothing more may be sent.
 
     `doubts` are those that are known when it begins; those in `settles` are settled when it is complete.
     """
@@ -66,8 +51,8 @@ class Pipeline:
         options: RunOptions,
         doubts: Sequence[Doubt],
         settles: Sequence[Doubt],
-        parts: Iterator[int],
-        write: Callable[[Commit], None],
+        seen: Seen | None,
+        keeping: Keeping,
         forbidden: Callable[[], SyncerError | None],
     ) -> None:
         self.run = run
@@ -76,6 +61,12 @@ class Pipeline:
         self.complete = False
         #: whether any row stood at or above the saved watermark
         self.ahead = False
+        #: what is to be sent: objects that were not known, and others
+        self.added = self.changed = 0
+        #: batches of a dry run
+        self.batches: list[int] = []
+        #: rejections by code
+        self.refused: Counter[str] = Counter()
         self._plan = plan
         self._described = described
         self._shaper = shaper
@@ -86,6 +77,8 @@ class Pipeline:
         self._settles = settles
         #: ids of which an older version went out only just now, or waits to
         self._close: set[str] = set()
+        #: ids whose tombstone may land yet
+        self._shadowed: set[str] = set()
         #: keys of rows of which it is not certain what the API holds
         self._doubted = {key for doubt in doubts for key in doubt.keys}
         self._forbidden = forbidden
@@ -97,10 +90,9 @@ class Pipeline:
             ports.delivery, self._ledger, synchronous=self._follows, forbidden=forbidden, settled=self._settle,
             halted=lambda: self._halted,
         )  # fmt: skip
-        self._keeping = Keeping(
-            plan.mapping, run.run_id, self._scope, ports.store, write, parts=parts, cadence=ports.cadence,
-            now=ports.now, monotonic=ports.monotonic,
-        )  # fmt: skip
+        self._keeping = keeping
+        #: gets the ids that were read; None: nobody wants to know
+        self._seen = seen
         self._committing: asyncio.Task[None] | None = None
         #: the fuse: the dead letters of this run are not to be stored, so the watermark stays
         self._blown = False
@@ -142,10 +134,17 @@ class Pipeline:
                 self._commit_when_due()
                 if self._committing is not None and self._keeping.behind:
                     await asyncio.wait([self._committing])
-        for batch in self._batcher.flush():
-            if not await self._sending.put(batch):
-                return False
+        if not await self._put(self._batcher.flush()):
+            return False
         self._ledger.decided()
+        return True
+
+    async def _put(self, batches: Iterator[Batch]) -> bool:
+        for batch in batches:
+            if self._options.dry_run:
+                self.batches.append(sum(len(each.properties) for each in batch.objects))
+            elif not await self._sending.put(batch):
+                return False
         return True
 
     # --- reading
@@ -154,15 +153,19 @@ class Pipeline:
         """Account for a chunk and pass on what must be sent. False: halted on the way."""
         self._ledger.chunk_read(len(chunk.rows), chunk.mark)
         self.ahead = self.ahead or chunk.ahead
-        self.run = replace(self.run, bound=self.run.bound or chunk.bound)
+        if self.run.bound is None and self.run.held_by is None:
+            self.run = replace(self.run, bound=chunk.bound, held_by=chunk.held_by)
         self._count(
             read=len(chunk.rows), skipped=shaped.skipped, non_finite=shaped.non_finite, rejected=len(shaped.rejections)
         )
+        self.refused.update(each.code for each in shaped.rejections)
         self._keeping.bury(shaped.rejections)
         self._keeping.skipped(shaped.skipped)
         rule = self._plan.mapping.watermark
         if shaped.null_watermarks and rule is not None and rule.nulls == "error":
             self.failure = null_watermark_error(self._plan.mapping.name, rule.column)
+        if self._seen is not None:
+            await asyncio.to_thread(self._seen.add, shaped.ids)
         if self._halted or not await self._pass_on(shaped.objects):
             return False
         self._ledger.decided(self._batcher.first_row)
@@ -175,18 +178,16 @@ class Pipeline:
         self._keeping.unchanged([each.id for each in objects if each.row not in sent])
         if self._options.dry_run:
             self._count(skipped=len(fresh))
-            return True
-        if fresh:
+        elif fresh:
             await self._keeping.note(self.run, fresh)
-        for batch in self._batcher.add(fresh):
-            if not await self._sending.put(batch):
-                return False
-        return True
+        return await self._put(self._batcher.add(fresh))
 
     async def _changed(self, objects: list[SegmentObject]) -> list[SegmentObject]:
         """What must be sent. Of what is in doubt or on its way nothing is certain, so its next version goes as well."""
         known, now = dict(await self._keeping.known([each.id for each in objects])), self._ports.now()
+        strangers = sum(each.id not in known for each in objects)
         close = {each for each, before in known.items() if now - before.sent_at < CLOSE}
+        self._shadowed.update(each for each, before in known.items() if before.digest == UNSURE)
         for each in objects:
             if self._ledger.pending(each.id) or self._batcher.holds(each.id):
                 close.add(each.id)
@@ -196,6 +197,8 @@ class Pipeline:
         fresh = objects
         if self._compares:
             fresh = changed(objects, known, self._scope, now, self._plan.mapping.refresh_after)
+        self.added += strangers
+        self.changed += len(fresh) - strangers
         self._close.update(close.intersection(each.id for each in fresh))
         return fresh
 
@@ -208,7 +211,7 @@ class Pipeline:
     def _settle(self, batch: Batch, receipt: Receipt) -> None:
         self._count(sent=len(receipt.accepted), requests=receipt.requests, retried=receipt.retried, bytes=receipt.bytes)
         self._keeping.accepted(receipt.accepted)
-        doubted = [each for each in batch.objects if each.id in receipt.in_doubt]
+        doubted = [each for each in batch.objects if each.id in receipt.in_doubt or each.id in self._shadowed]
         if doubted:
             self._keeping.doubted(doubted)
             self._doubted.update(each.key for each in doubted)
@@ -272,10 +275,15 @@ class Pipeline:
     async def _commit(self, run: RunReport, stage: Stage = Stage.GOING) -> None:
         # a batch that broke has no receipt: it stays in doubt
         known = stage is not Stage.GOING and self._sending.heard_of_all
+        swept, mapping = self.complete and self._plan.whole, self._plan.mapping
+        # where rows that are gone become tombstones, that decides what is forgotten
+        forgets = swept and mapping.deletes is None
         saved = await self._keeping.commit(
-            run, lambda: self._next_checkpoint(stage), settled=None if known else self._ledger.settled,
-            swept=self.complete and self._plan.whole, resolved=self._options.resolves if self.complete else (),
+            run, lambda: self._next_checkpoint(stage), settled=None if known else self._ledger.settled, swept=swept,
+            resolved=self._options.resolves if self.complete else (),
             assured=[(each.run_id, each.part) for each in self._settles] if self.complete else (),
+            basis=self._digest if forgets else None,
+            outdated=run.started_at - mapping.refresh_after if forgets else None,
         )  # fmt: skip
         self.checkpoint = saved or self.checkpoint
         self.run = with_watermark(self.run, saved)

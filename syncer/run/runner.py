@@ -11,12 +11,13 @@ from types import TracebackType
 
 from syncer.config import Config
 from syncer.core.events import Event
-from syncer.core.model import CollectionMapping, RunReport
+from syncer.core.model import CollectionMapping, Outcome, RunReport
 from syncer.core.plan import RunOptions
 from syncer.delivery import open_delivery
 from syncer.delivery.base import Delivery
-from syncer.run.executor import Job, execute, exit_code
-from syncer.run.pipeline import Ports
+from syncer.run.executor import execute, exit_code
+from syncer.run.job import Job, Ports
+from syncer.run.records import Recorder
 from syncer.source import open_source
 from syncer.source.base import Source
 from syncer.state import open_store
@@ -43,6 +44,8 @@ class Runner:
         self.store = store or open_store(config.state_url)
         self._sources: dict[str, Source] = {}
         self._delivery: Delivery | None = None
+        records = config.destination.run_records
+        self._recorder = Recorder(records, self.store, notice, elapsed) if records is not None else None
         self._stop = asyncio.Event()
         self._running = 0
 
@@ -95,7 +98,7 @@ class Runner:
         )  # fmt: skip
         return Job(
             mapping=mapping, options=options, ports=ports, owner=current_owner(), run_id=new_run_id(utc_now()),
-            timezone=self._config.sources[mapping.source].timezone,
+            timezone=self._config.sources[mapping.source].timezone, recorded=self._recorder is not None,
         )  # fmt: skip
 
     async def run(self, mapping: CollectionMapping, options: RunOptions) -> RunReport:
@@ -106,7 +109,10 @@ class Runner:
     async def _execute(self, mapping: CollectionMapping, options: RunOptions) -> RunReport:
         self._running += 1
         try:
-            return await execute(self.job(mapping, options))
+            report = await execute(self.job(mapping, options))
+            if self._recorder is not None and not options.dry_run and report.outcome is not Outcome.LOCKED:
+                await self._recorder.record(report, self.delivery())
+            return report
         finally:
             self._running -= 1
 

@@ -34,6 +34,8 @@ class Standing:
     in_doubt: int
     #: by the source's clock: what was committed before it was seen by the last run that looked
     bound: datetime | None
+    #: what kept the watermark from moving in that run, as the source told it; there is no bound then
+    held_by: str | None
 
 
 def standings(config: Config, store: Store, now: datetime) -> list[Standing]:
@@ -49,6 +51,7 @@ def _standing(
     checkpoint = store.checkpoint(mapping.name)
     good = [run for run in latest if run.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL) and run.trigger in _READING]
     last = latest[0] if latest else None
+    looked = next((run for run in latest if run.bound is not None or run.held_by is not None), None)
     return Standing(
         mapping=mapping.name,
         collection=mapping.collection,
@@ -60,7 +63,8 @@ def _standing(
         next_run=_next_run(mapping, store, now),
         dead_letters=letters.get(mapping.name, 0),
         in_doubt=doubts.get(mapping.name, 0),
-        bound=next((run.bound for run in latest if run.bound is not None), None),
+        bound=looked.bound if looked else None,
+        held_by=looked.held_by if looked else None,
     )
 
 
@@ -90,6 +94,11 @@ def gauges(found: Sequence[Standing]) -> list[Gauge]:
             "Everything committed before this instant of the source's clock was seen; the watermark stays behind it.",
             lambda each: each.bound,
         ),
+        of(
+            "bound_held",
+            "1 while an open transaction of the source keeps the watermark from moving at all, else 0.",
+            _held,
+        ),
         of("dead_letters", "Objects that were refused and are kept.", lambda each: each.dead_letters),
         of(
             "in_doubt_rows",
@@ -97,6 +106,11 @@ def gauges(found: Sequence[Standing]) -> list[Gauge]:
             lambda each: each.in_doubt,
         ),
     ]
+
+
+def _held(standing: Standing) -> float | None:
+    known = standing.bound is not None or standing.held_by is not None
+    return float(standing.held_by is not None) if known else None
 
 
 def _number(value: float | datetime | None) -> float | None:

@@ -23,6 +23,8 @@ class Chunk:
     #: no watermark beyond it may be saved: as a watermark, and as an instant of the source's clock
     ceiling: Watermark | None = None
     bound: datetime | None = None
+    #: what keeps every watermark from moving; there is no bound then
+    held_by: str | None = None
     #: whether any row so far stands at or above the saved watermark
     ahead: bool = True
 
@@ -73,8 +75,11 @@ class Source(Protocol):
         Leaving the context closes the cursor and the snapshot, also in the middle.
         """
 
-    def horizon(self) -> Horizon | None:
-        """How far everything that was stamped by the database's clock can be seen now. None: unknown."""
+    def horizon(self, *, numbers: bool = False) -> Horizon | None:
+        """How far everything that was stamped by the database's clock can be seen now. None: unknown.
+
+        With `numbers`: numbered by the database instead, as by a sequence.
+        """
 
     def read_keys(self, mapping: CollectionMapping, described: Described, keys: Sequence[str]) -> list[Row]:
         """The current rows with these keys (as `core.watermark.encode_key` wrote them); absent ones are left out."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
 from typing import Any
 
 from syncer.core.model import Column, Mark, Position, Row, Watermark
 from syncer.core.watermark import encode
 from syncer.source.base import Chunk
-from syncer.source.dialect_generic import BEHIND, BEYOND, HELD, GenericDialect
+from syncer.source.dialect_generic import BEHIND, BEYOND, HELD, GenericDialect, Horizon
 from syncer.source.statements import Reading
 
 #: rows and bytes of a chunk, at most and about
@@ -29,10 +28,13 @@ def chunks(
     dialect: GenericDialect,
     *,
     limit: int | None,
-    bound: datetime | None,
+    horizon: Horizon | None = None,
 ) -> Iterator[Chunk]:
-    """Fetch to the end, in chunks of bounded size. `bound`: see `Chunk`."""
+    """Fetch to the end, in chunks of bounded size. `horizon`: as it was seen before the snapshot was taken."""
     marks = _Marks(reading, dialect)
+    pinned = horizon is not None and horizon.pinned
+    bound = None if horizon is None or pinned else horizon.at
+    held_by = horizon.held_by if horizon is not None and pinned else None
     portions = _Portions(fetch)
     left = limit
     while left is None or left > 0:
@@ -42,7 +44,7 @@ def chunks(
         mark = Mark(watermark=marks.reached(fetched), position=_position(reading, fetched))
         rows = [row[:-1] for row in fetched] if reading.positioned else [tuple(row) for row in fetched]
         left = None if left is None else left - len(rows)
-        yield Chunk(rows=rows, mark=mark, ceiling=reading.horizon, bound=bound, ahead=marks.ahead)
+        yield Chunk(rows=rows, mark=mark, ceiling=reading.horizon, bound=bound, held_by=held_by, ahead=marks.ahead)
 
 
 def _position(reading: Reading, rows: Sequence[Row]) -> Position | None:
@@ -101,15 +103,18 @@ class _Marks:
         for row in reversed(rows):
             mark = encode(column.kind, row[index])
             if mark is not None:
-                self._known = self._placed(column, mark, row[-1]) if self._reading.positioned else mark
+                self._known = self._placed(column, mark, row[-1] if self._reading.positioned else None)
                 break
         return self._known
 
-    def _placed(self, column: Column, mark: Watermark, position: object) -> Watermark:
-        """Never below the saved watermark, never beyond the horizon; which it is, the database said."""
+    def _placed(self, column: Column, mark: Watermark, position: object) -> Watermark | None:
+        """Never below the saved watermark, never beyond the horizon; which it is, the database said.
+
+        Where nothing moves and nothing is saved, there is none: the next run begins where this one did.
+        """
         reading = self._reading
         self.ahead = self.ahead or position != BEHIND
-        if position in (BEHIND, HELD) and reading.saved is not None:
+        if reading.pinned or (position in (BEHIND, HELD) and reading.saved is not None):
             return reading.saved
         if position == BEYOND and reading.horizon is not None:
             return self._dialect.capped(column, reading.horizon, mark)

@@ -62,6 +62,11 @@ class Horizon:
     #: what holds `at` back
     held_by: str | None = None
 
+    @property
+    def pinned(self) -> bool:
+        """Whether nothing moves at all."""
+        return self.at == LONG_AGO
+
 
 def bounded(now: datetime, held: Iterable[tuple[datetime, str]] = (), *, uncertain: str | None = None) -> Horizon:
     """The bound less the margin where these beginnings, each of something that goes on, hold it back.
@@ -94,6 +99,8 @@ class GenericDialect:
     enforces_keys = False
     #: whether LIMIT is written at the end of a statement
     has_limit = False
+    #: numbers that the database gives out may be committed in another order, and `outlasted` waits for the lower ones
+    awaits_numbers = False
     #: where NULL stands in an ORDER BY; None: unknown
     orders_nulls: Literal["first", "last"] | None = None
 
@@ -136,6 +143,15 @@ class GenericDialect:
         """How far everything that was stamped by the database's clock can be seen. None: unknown.
 
         Asked before the snapshot begins: what is open then may commit unseen. The connection is left in no transaction.
+        """
+        return None
+
+    def outlasted(self, connection: Connection) -> Horizon | None:
+        """Wait a moment until all have ended who may have drawn a number by now. Pinned: not all have. None: unknown.
+
+        Whoever drew a lower number than one that could be seen before had begun by then. So once all have ended, every
+        lower one is seen in snapshots that begin later, or never will be. Asked on a connection that had no
+        transaction yet; it is left in none.
         """
         return None
 
@@ -276,6 +292,10 @@ class GenericDialect:
         if column.kind is Kind.DATE:
             return Watermark(kind=Kind.DATE, text=local.date().isoformat())
         return None
+
+    def nowhere(self, column: Column) -> Watermark | None:
+        """The bound that nothing passes; None where the column's values are no times or numbers."""
+        return Watermark(kind=column.kind, text="-Infinity") if is_number(column) else self.mark_of(column, LONG_AGO)
 
     def capped(self, column: Column, horizon: Watermark, last: Watermark) -> Watermark:
         """The horizon as the watermark to keep instead of a later one."""

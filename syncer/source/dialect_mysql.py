@@ -27,6 +27,7 @@ from syncer.source.dialect_generic import (
     row_of,
 )
 from syncer.source.horizon_mysql import error_number, horizon
+from syncer.source.numbers_mysql import outlasted
 
 _BINARY_CHARSET = 63
 _DUPLICATE_COLUMN = 1060
@@ -53,6 +54,7 @@ class MysqlDialect(GenericDialect):
 
     enforces_keys = True
     has_limit = True
+    awaits_numbers = True
     orders_nulls = "first"
 
     def engine_options(self) -> dict[str, Any]:
@@ -88,6 +90,10 @@ class MysqlDialect(GenericDialect):
     def horizon(self, connection: Connection) -> Horizon:
         """The start of the oldest transaction or statement that is open; see `horizon_mysql`."""
         return horizon(connection)
+
+    def outlasted(self, connection: Connection) -> Horizon:
+        """The server's statements, and then InnoDB's transactions; see `numbers_mysql`."""
+        return outlasted(connection)
 
     def interrupt(self, driver: Any) -> None:
         """End the connection under the statement; the server notices when it next wants to answer."""

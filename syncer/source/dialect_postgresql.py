@@ -25,7 +25,7 @@ from syncer.source.dialect_generic import (
     numeric,
     row_of,
 )
-from syncer.source.horizon_postgresql import OURS, horizon
+from syncer.source.horizon_postgresql import OURS, horizon, outlasted
 
 #: of the transaction only, so that a connection pooler's other clients never see them
 _SETTINGS = {
@@ -58,6 +58,7 @@ class PostgresDialect(GenericDialect):
 
     enforces_keys = True
     has_limit = True
+    awaits_numbers = True
     orders_nulls = "last"
 
     def engine_options(self) -> dict[str, Any]:
@@ -93,6 +94,10 @@ class PostgresDialect(GenericDialect):
     def horizon(self, connection: Connection) -> Horizon:
         """The start of the oldest transaction that is open in this database; see `horizon_postgresql`."""
         return horizon(connection)
+
+    def outlasted(self, connection: Connection) -> Horizon:
+        """This database's transactions, by their locks, which no privilege hides; see `horizon_postgresql`."""
+        return outlasted(connection)
 
     def identity(self, connection: Connection) -> str:
         """The cluster's own number and the database; host and database where the number may not be read."""

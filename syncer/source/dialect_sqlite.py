@@ -29,7 +29,7 @@ from syncer.source.dialect_generic import (
     numeric,
     select,
 )
-from syncer.source.horizon_sqlite import horizon, patient_row
+from syncer.source.horizon_sqlite import clock, horizon, patient_row
 from syncer.source.text_forms import check_growth
 
 _BUSY_SECONDS = 60
@@ -75,6 +75,11 @@ class SqliteDialect(GenericDialect):
     def horizon(self, connection: Connection) -> Horizon:
         """Now, when no writer is at work; see `horizon_sqlite`."""
         return horizon(connection, self.file)
+
+    def outlasted(self, connection: Connection) -> Horizon:
+        """There is one writer at a time, so numbers are committed in the order in which they are drawn."""
+        now = clock(connection)
+        return Horizon(at=now, now=now)
 
     def interrupt(self, driver: Any) -> None:
         """End the statement."""

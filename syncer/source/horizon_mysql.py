@@ -26,15 +26,18 @@ from sqlalchemy.exc import DBAPIError
 
 from syncer.source.dialect_generic import LONG_AGO, Horizon, bounded, outlasting, row_of
 
-_ACCESS_DENIED = 1227
+#: the error without a privilege
+ACCESS_DENIED = 1227
 _SYNTAX = 1064
 
-_BEGIN = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
-_CLOCK = "SELECT UTC_TIMESTAMP(6), CONNECTION_ID(), CURRENT_USER()"
-_STATEMENTS = (
-    "SELECT id, user, command, COALESCE(time, 0) FROM information_schema.processlist WHERE id <> CONNECTION_ID() "
+BEGIN = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
+CLOCK = "SELECT UTC_TIMESTAMP(6), CONNECTION_ID(), CURRENT_USER()"
+#: statements of others that run
+RUNNING = (
+    "FROM information_schema.processlist WHERE id <> CONNECTION_ID() "
     "AND (user = 'system user' OR command <> 'Sleep') AND command <> 'Daemon' AND command NOT LIKE 'Binlog Dump%%'"
 )
+_STATEMENTS = f"SELECT id, user, command, COALESCE(time, 0) {RUNNING}"
 # InnoDB tells times in the zone of the server's system. In the hour that comes twice a year the earlier one is meant.
 _UTC = "CONVERT_TZ(trx_started, 'SYSTEM', '+00:00')"
 _HOUR_BEFORE = f"({_UTC} - INTERVAL 1 HOUR)"
@@ -43,13 +46,14 @@ _TRANSACTIONS = (
     f"SELECT trx_mysql_thread_id, trx_is_read_only, trx_id, {_BEGAN} "  # noqa: S608  constants
     "FROM information_schema.innodb_trx"
 )
-_RUNNING = ("Slave_IO_Running", "Slave_SQL_Running", "Replica_IO_Running", "Replica_SQL_Running")
+_REPLICATES = ("Slave_IO_Running", "Slave_SQL_Running", "Replica_IO_Running", "Replica_SQL_Running")
 _BEHIND = ("Seconds_Behind_Master", "Seconds_Behind_Source")
+_PREPARED = "a prepared transaction (XA RECOVER lists it)"
 _BY_REPLICATION = "rows arrive here by replication, and transactions open where they come from cannot be seen"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Transaction:
+class Transaction:
     """One of InnoDB's; `thread` is 0 where the session is gone."""
 
     thread: int
@@ -57,9 +61,12 @@ class _Transaction:
     number: str
     began: datetime
 
+    def __str__(self) -> str:
+        return f"a transaction (connection {self.thread})" if self.thread else _PREPARED
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Seen:
+class Seen:
     """What is open: beginnings with whose they are, what holds everything, and what cannot be known."""
 
     open: Sequence[tuple[datetime, str]] = ()
@@ -69,22 +76,21 @@ class _Seen:
 
 def horizon(connection: Connection) -> Horizon:
     """The bound. Takes seconds when transactions of unknown age stay open."""
-    connection.exec_driver_sql(_BEGIN).close()
-    told, own, user = row_of(connection, _CLOCK)
-    now = _instant(told)
-    replication = _replication(connection, now)
+    connection.exec_driver_sql(BEGIN).close()
+    told, own, user = row_of(connection, CLOCK)
+    now = instant(told)
+    replication = told_by_replication(connection, now)
     try:
         seen = _seen(connection, int(own), now)
     except DBAPIError as error:
-        if error_number(error) != _ACCESS_DENIED:
+        if error_number(error) != ACCESS_DENIED:
             raise
-        why = f"open transactions of other users are hidden; `GRANT PROCESS ON *.* TO {_account(user)}` shows them"
-        seen = _Seen(uncertain=why)
+        seen = Seen(uncertain=hidden(user))
     connection.rollback()
     return _judged(now, seen, replication)
 
 
-def _judged(now: datetime, seen: _Seen, replication: _Seen) -> Horizon:
+def _judged(now: datetime, seen: Seen, replication: Seen) -> Horizon:
     uncertain = replication.uncertain or seen.uncertain
     held_by = replication.held_by or seen.held_by
     if held_by is not None:
@@ -92,24 +98,24 @@ def _judged(now: datetime, seen: _Seen, replication: _Seen) -> Horizon:
     return bounded(now, [*seen.open, *replication.open], uncertain=uncertain)
 
 
-def _seen(connection: Connection, own: int, now: datetime) -> _Seen:
+def _seen(connection: Connection, own: int, now: datetime) -> Seen:
     """Raises DBAPIError without the privilege PROCESS."""
     statements = _statements(connection)
-    transactions = _transactions(connection)
+    found = transactions(connection)
 
     def fresh() -> frozenset[str]:
-        transactions[:] = _transactions(connection)
-        return frozenset() if any(each.thread == own for each in transactions) else frozenset({"stale"})
+        found[:] = transactions(connection)
+        return frozenset() if any(each.thread == own for each in found) else frozenset({"stale"})
 
-    stale = all(each.thread != own for each in transactions) and outlasting({"stale"}, fresh)
-    readers = {each.thread for each in transactions if each.only_reads}
-    writers = [each for each in transactions if not each.only_reads]
+    stale = all(each.thread != own for each in found) and outlasting({"stale"}, fresh)
+    readers = {each.thread for each in found if each.only_reads}
+    writers = [each for each in found if not each.only_reads]
     detached = outlasting(
         {each.number for each in writers if not each.thread},
-        lambda: {each.number for each in _transactions(connection)},
+        lambda: {each.number for each in transactions(connection)},
     )
-    found = [(each.began, f"a transaction (connection {each.thread})") for each in writers if each.thread]
-    found += [
+    held = [(each.began, str(each)) for each in writers if each.thread]
+    held += [
         (now - timedelta(seconds=max(0, int(seconds))), f"a statement (connection {thread})")
         for thread, user, _, seconds in statements
         if user != "system user" and thread not in readers
@@ -117,8 +123,8 @@ def _seen(connection: Connection, own: int, now: datetime) -> _Seen:
     uncertain = "the server does not show its open transactions as they are now" if stale else None
     if any(user == "system user" for _, user, _, _ in statements):
         uncertain = _BY_REPLICATION
-    held_by = "a prepared transaction (XA RECOVER lists it)" if detached else None
-    return _Seen(open=found, held_by=held_by, uncertain=uncertain)
+    held_by = _PREPARED if detached else None
+    return Seen(open=held, held_by=held_by, uncertain=uncertain)
 
 
 def _statements(connection: Connection) -> Sequence[Any]:
@@ -126,36 +132,43 @@ def _statements(connection: Connection) -> Sequence[Any]:
         return result.all()
 
 
-def _transactions(connection: Connection) -> list[_Transaction]:
+def transactions(connection: Connection) -> list[Transaction]:
+    """InnoDB's, in the copy that the server has of them. Raises DBAPIError without the privilege PROCESS."""
     with connection.exec_driver_sql(_TRANSACTIONS) as result:
         return [
-            _Transaction(thread=int(thread), only_reads=bool(int(reads)), number=str(number), began=_instant(told))
+            Transaction(thread=int(thread), only_reads=bool(int(reads)), number=str(number), began=instant(told))
             for thread, reads, number, told in result
         ]
 
 
-def _replication(connection: Connection, now: datetime) -> _Seen:
+def told_by_replication(connection: Connection, now: datetime) -> Seen:
     """How far a replica is behind, where the privilege shows it. One whose threads are stopped was promoted."""
     every = "ALL REPLICAS" if connection.dialect.is_mariadb else "REPLICA"  # type: ignore[attr-defined]
     try:
         with connection.exec_driver_sql(f"SHOW {every} STATUS") as result:
             channels = [dict(row) for row in result.mappings()]
     except DBAPIError as error:
-        if error_number(error) not in {_ACCESS_DENIED, _SYNTAX}:
+        if error_number(error) not in {ACCESS_DENIED, _SYNTAX}:
             raise
-        return _Seen()
-    running = [each for each in channels if any(each.get(name, "No") != "No" for name in _RUNNING)]
+        return Seen()
+    running = [each for each in channels if any(each.get(name, "No") != "No" for name in _REPLICATES)]
     if not running:
-        return _Seen()
+        return Seen()
     behind = [each[name] for each in running for name in _BEHIND if name in each]
     if None in behind:
-        return _Seen(held_by="replication, which does not tell how far it is behind", uncertain=_BY_REPLICATION)
+        return Seen(held_by="replication, which does not tell how far it is behind", uncertain=_BY_REPLICATION)
     held = [(now - timedelta(seconds=int(seconds)), "replication, which is behind its source") for seconds in behind]
-    return _Seen(open=held, uncertain=_BY_REPLICATION)
+    return Seen(open=held, uncertain=_BY_REPLICATION)
 
 
-def _instant(told: object) -> datetime:
+def instant(told: object) -> datetime:
+    """A time that the server told, in UTC."""
     return datetime.fromisoformat(str(told)).replace(tzinfo=UTC)
+
+
+def hidden(user: str) -> str:
+    """What to say to a user without the privilege PROCESS."""
+    return f"open transactions of other users are hidden; `GRANT PROCESS ON *.* TO {_account(user)}` shows them"
 
 
 def _account(user: str) -> str:

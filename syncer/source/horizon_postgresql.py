@@ -10,6 +10,9 @@ one that wrote nothing yet and has no number. The order of the looks matters, be
 4. prepared transactions, which left their sessions in the meantime. They tell when they were prepared, not when they
    began. While one stays, nothing moves: it began after every watermark saved so far, because when that was saved it
    was either an open transaction that was waited for, or not there yet.
+
+Numbers of a sequence tell no time. For them every transaction counts that is open now, by the lock on its own number,
+until it has ended.
 """
 
 from __future__ import annotations
@@ -45,7 +48,14 @@ _OPEN = (
     "SELECT virtualtransaction FROM pg_catalog.pg_locks WHERE locktype = 'virtualxid' "
     "AND virtualxid = virtualtransaction AND pid = ANY (CAST(:pids AS integer[]))"
 )
+_WRITERS = f"""
+SELECT pid || '/' || virtualtransaction FROM pg_catalog.pg_locks JOIN pg_catalog.pg_stat_activity USING (pid)
+WHERE locktype = 'virtualxid' AND virtualxid = virtualtransaction AND pid <> pg_backend_pid()
+  AND datname = current_database() AND usesysid IS NOT NULL AND coalesce(backend_type, '') <> 'walsender'
+  AND left(coalesce(application_name, ''), {len(OURS)}) <> '{OURS}'
+"""  # noqa: S608  constants
 _PREPARED = "SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = current_database()"
+_HERE_ONLY = "this is a standby, where the open transactions of its primary cannot be seen"
 _FED = "SELECT current_user, EXISTS (SELECT FROM pg_catalog.pg_subscription_rel)"
 
 
@@ -66,10 +76,31 @@ def horizon(connection: Connection) -> Horizon:
     return found
 
 
+def outlasted(connection: Connection) -> Horizon:
+    """Waits for this database's transactions, and for the prepared ones that some of them may have become."""
+    told, in_recovery, _ = row_of(connection, _CLOCK)
+    now = _instant(told)
+    if in_recovery:
+        connection.rollback()
+        return Horizon(at=now, now=now, uncertain=_HERE_ONLY)
+    left = outlasting(_writers(connection), lambda: _writers(connection))
+    prepared = outlasting(_prepared(connection), lambda: _prepared(connection))
+    uncertain = _uncertain(connection, frozenset())
+    connection.rollback()
+    if not left and not prepared:
+        return Horizon(at=now, now=now, uncertain=uncertain)
+    held_by = f"a transaction that stays open (pid {min(left).partition('/')[0]})" if left else _named(prepared)
+    return Horizon(at=LONG_AGO, now=now, uncertain=uncertain, held_by=held_by)
+
+
+def _writers(connection: Connection) -> frozenset[str]:
+    return frozenset(column_of(connection, _WRITERS))
+
+
 def _standby(now: datetime, replayed: int | None) -> Horizon:
     """Commits come in the primary's order, so what is replayed is complete but for what is open on the primary."""
     held = [] if replayed is None else [(_instant(replayed), "the last commit that was replayed here")]
-    return bounded(now, held, uncertain="this is a standby, where the open transactions of its primary cannot be seen")
+    return bounded(now, held, uncertain=_HERE_ONLY)
 
 
 def _primary(connection: Connection, now: datetime) -> Horizon:
@@ -78,8 +109,7 @@ def _primary(connection: Connection, now: datetime) -> Horizon:
     prepared = outlasting(_prepared(connection), lambda: _prepared(connection))
     uncertain = _uncertain(connection, hidden)
     if prepared:
-        told = ", ".join(f"'{name}'" for name in sorted(prepared)[:3])
-        return Horizon(at=LONG_AGO, now=now, uncertain=uncertain, held_by=f"the prepared transaction {told}")
+        return Horizon(at=LONG_AGO, now=now, uncertain=uncertain, held_by=_named(prepared))
     held = [
         (each.began, f"a transaction of {each.who} (pid {each.pid})") for each in sessions if each.began is not None
     ]
@@ -105,6 +135,11 @@ def _lasting(connection: Connection, pids: Sequence[int]) -> frozenset[str]:
 
 def _prepared(connection: Connection) -> frozenset[str]:
     return frozenset(column_of(connection, _PREPARED))
+
+
+def _named(prepared: frozenset[str]) -> str:
+    told = ", ".join(f"'{name}'" for name in sorted(prepared)[:3])
+    return f"the prepared transaction {told}"
 
 
 def _uncertain(connection: Connection, hidden: frozenset[str]) -> str | None:

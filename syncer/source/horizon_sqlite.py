@@ -47,14 +47,14 @@ _WRITER = "a writer whose transaction is open"
 def horizon(connection: Connection, file: Path) -> Horizon:
     """The bound. Takes seconds while one transaction goes on writing."""
     lock = _writers_lock(connection, file)
-    first = _clock(connection)
+    first = clock(connection)
     version = patient_row(connection, "PRAGMA data_version")
     if sys.platform != "linux" or not lock.descriptors:
         return bounded(first, uncertain=_BLIND)
     moments = [first]
 
     def writing() -> frozenset[str]:
-        moments.append(_clock(connection))
+        moments.append(clock(connection))
         return frozenset({_WRITER} if lock.held else ())
 
     if not outlasting(writing(), writing):
@@ -80,7 +80,8 @@ def patient_row(connection: Connection, sql: str) -> Sequence[Any]:
     return row_of(connection, sql)
 
 
-def _clock(connection: Connection) -> datetime:
+def clock(connection: Connection) -> datetime:
+    """The database's clock, which is the host's."""
     (told,) = row_of(connection, "SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')")
     return datetime.fromisoformat(told).replace(tzinfo=UTC)
 

@@ -50,7 +50,7 @@ class MemorySource:
         rows = self._chosen(plan)[: plan.limit]
         yield (self._cut(plan, rows[start : start + self._chunk]) for start in range(0, len(rows), self._chunk))
 
-    def horizon(self) -> None:
+    def horizon(self, *, numbers: bool = False) -> None:
         """Rows appear here without stamps."""
 
     def read_keys(self, mapping: CollectionMapping, described: Described, keys: Sequence[str]) -> list[Row]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, CursorResult, Engine, text
@@ -13,12 +12,12 @@ from sqlalchemy import Connection, CursorResult, Engine, text
 from syncer.core.model import CollectionMapping, Row, Watermark
 from syncer.core.plan import RunPlan
 from syncer.core.statement import PreparedQuery, prepare
-from syncer.core.watermark import encode_key
+from syncer.core.watermark import encode, encode_key
 from syncer.source import statements
 from syncer.source.base import Chunk, Described, KeyFaults
 from syncer.source.chunks import chunks
 from syncer.source.describing import find_table, resolve
-from syncer.source.dialect_generic import GenericDialect, Horizon, Sql
+from syncer.source.dialect_generic import GenericDialect, Horizon, Sql, is_number
 from syncer.source.failures import asking, connecting
 
 _KEYS_AT_ONCE = 100
@@ -74,23 +73,23 @@ class SqlSource:
         """Stream the plan's rows from one snapshot. Leaving in the middle closes it without reading the rest."""
         with self._connection() as connection:
             with asking(self._name, self._dialect):
-                horizon, bound = self._horizon(connection, plan, described)
+                ceiling, horizon = self._horizon(connection, plan, described)
                 self._dialect.begin(connection)
-                reading = self._reading(connection, plan, described, horizon)
+                reading = self._reading(connection, plan, described, ceiling)
                 statement = text(reading.sql.text).execution_options(stream_results=True)
                 result = connection.execute(statement, dict(reading.sql.binds))
             stream = _Stream(result, self._name, self._dialect)
             try:
-                yield chunks(stream.fetch, reading, self._dialect, limit=plan.limit, bound=bound)
+                yield chunks(stream.fetch, reading, self._dialect, limit=plan.limit, horizon=horizon)
             finally:
                 if not stream.drained:
                     self._dialect.abandon(connection)
                 result.close()
 
-    def horizon(self) -> Horizon | None:
-        """How far everything that was stamped by the database's clock can be seen now."""
+    def horizon(self, *, numbers: bool = False) -> Horizon | None:
+        """How far everything that was stamped by the database's clock, or numbered by it, can be seen now."""
         with self._connection() as connection, asking(self._name, self._dialect):
-            return self._dialect.horizon(connection)
+            return self._dialect.outlasted(connection) if numbers else self._dialect.horizon(connection)
 
     def read_keys(self, mapping: CollectionMapping, described: Described, keys: Sequence[str]) -> list[Row]:
         """The current rows with these keys; absent ones are left out."""
@@ -149,22 +148,39 @@ class SqlSource:
 
     def _horizon(
         self, connection: Connection, plan: RunPlan, described: Described
-    ) -> tuple[Watermark | None, datetime | None]:
-        """What no saved watermark may pass, as a watermark and as an instant; asked before the snapshot is taken."""
+    ) -> tuple[Watermark | None, Horizon | None]:
+        """What no saved watermark may pass, as a watermark and as seen; asked before the snapshot is taken."""
         column = statements.watermark_column(described)
         if column is None or not plan.saves or plan.ceiling is not None:
             return plan.ceiling, None
+        if is_number(column):
+            return self._outlasted(connection, plan, described)
         horizon = self._dialect.horizon(connection)
-        return (None, None) if horizon is None else (self._dialect.mark_of(column, horizon.at), horizon.at)
+        return (None, None) if horizon is None else (self._dialect.mark_of(column, horizon.at), horizon)
+
+    def _outlasted(
+        self, connection: Connection, plan: RunPlan, described: Described
+    ) -> tuple[Watermark | None, Horizon | None]:
+        """The highest number that can be seen, once nobody can commit a lower one any more."""
+        column = statements.watermark_column(described)
+        if column is None or not self._dialect.awaits_numbers:
+            return None, None
+        with self.snapshot() as before:
+            query, _ = self._query(before, plan.mapping)
+            (highest,) = self._rows(before, statements.highest(self._dialect, query, plan, described))[0]
+        horizon, mark = self._dialect.outlasted(connection), encode(column.kind, highest)
+        if mark is None or (horizon is not None and horizon.pinned):
+            mark = plan.watermark or self._dialect.nowhere(column)
+        return mark, horizon
 
     def _reading(
-        self, connection: Connection, plan: RunPlan, described: Described, horizon: Watermark | None
+        self, connection: Connection, plan: RunPlan, described: Described, ceiling: Watermark | None
     ) -> statements.Reading:
         query, _ = self._query(connection, plan.mapping)
         column = statements.watermark_column(described)
         if column is not None:
             statements.check_saved(plan.mapping, column, plan.watermark)
-        return statements.reading(self._dialect, query, plan, described, connection=connection, horizon=horizon)
+        return statements.reading(self._dialect, query, plan, described, connection=connection, horizon=ceiling)
 
     def _row(self, connection: Connection, sql: Sql) -> tuple[int, ...]:
         (row,) = self._rows(connection, sql)

@@ -29,6 +29,8 @@ class Reading:
     positioned: bool
     saved: Watermark | None
     horizon: Watermark | None
+    #: nothing passes the horizon
+    pinned: bool = False
 
     @property
     def column(self) -> Column | None:
@@ -51,7 +53,8 @@ def reading(
         MappingError: the lookback or a bound does not fit the watermark's type.
     """
     column = watermark_column(described)
-    position = dialect.position(column, plan.watermark, horizon) if column else None
+    pinned = column is not None and horizon is not None and horizon == dialect.nowhere(column)
+    position = dialect.position(column, plan.watermark, None if pinned else horizon) if column else None
     inner = placed(dialect, query, plan, described)
     order = read_order(dialect, described)
     conditions = _conditions(dialect, query, plan, column, connection) if column else []
@@ -66,6 +69,7 @@ def reading(
     return Reading(
         sql=Sql(text=f"{select(items, inner)}{where}{order.sql}{limit}", binds=binds), order=order,
         positioned=position is not None, saved=plan.watermark, horizon=horizon,
+        pinned=pinned,
     )  # fmt: skip
 
 
@@ -124,6 +128,18 @@ def read_order(dialect: GenericDialect, described: Described) -> ReadOrder:
         index=described.columns.index(column) if column else None,
         indexes=tuple(described.columns.index(key) for key in keys),
     )  # fmt: skip
+
+
+def highest(dialect: GenericDialect, query: PreparedQuery, plan: RunPlan, described: Described) -> Sql:
+    """Reads the highest watermark, as far as the plan reads it; NULL where there is none."""
+    column = watermark_column(described)
+    assert column is not None
+    inner = placed(dialect, query, plan, described)
+    most = select(f"MAX({dialect.place(column)})", inner)
+    if plan.watermark is None or query.places_watermark:
+        return Sql(text=most, binds=inner.binds)
+    since = dialect.since(column, plan.watermark, 0)
+    return Sql(text=f"{most} WHERE {since.text}", binds={**inner.binds, **since.binds})
 
 
 def counting_nulls(dialect: GenericDialect, inner: Sql, described: Described) -> Sql:

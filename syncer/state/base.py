@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from syncer.core.model import Checkpoint, DeadLetter, Doubt, Lease, RunReport
+from syncer.core.model import Checkpoint, DeadLetter, Doubt, Lease, PropertyType, RunReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +33,10 @@ class Commit:
     dead_letters: Sequence[DeadLetter] = ()
     #: by object id: what was accepted since the last commit
     fingerprints: Mapping[str, Fingerprint] = field(default_factory=dict)
+    #: digest of the query that the known objects come from; None: as before
+    basis: str | None = None
+    #: fingerprints of objects accepted before it are forgotten: of rows that are long gone
+    outdated: datetime | None = None
     #: ids whose object is what was accepted before
     unchanged: Sequence[str] = ()
     #: what is in doubt from now on; one of the same run and part is replaced
@@ -41,8 +45,12 @@ class Commit:
     assured: Sequence[tuple[str, int]] = ()
     #: numbers of dead letters that this run resolved; those of other mappings stay
     resolved: Sequence[int] = ()
+    #: None: they stay as they are; else all that are known of the mapping from now on
+    property_types: Mapping[str, PropertyType] | None = None
     #: the run read every row: dead letters without an id that earlier runs left are outdated
     swept: bool = False
+    #: a run record is to be sent of the run: see `Store.unrecorded`
+    recorded: bool = False
 
 
 def latest_letters(letters: Sequence[DeadLetter]) -> list[DeadLetter]:
@@ -102,10 +110,22 @@ class Store(Protocol):
         """All of them, by mapping name."""
 
     def reset(self, lease: Lease, *, fingerprints: bool) -> None:
-        """Forget the mapping's checkpoint, and its fingerprints when asked; doubts stay. Raises `LeaseLost`."""
+        """Forget the mapping's checkpoint, and its fingerprints and property types when asked; doubts stay.
+
+        Raises `LeaseLost`.
+        """
 
     def fingerprints(self, mapping: str, ids: Sequence[str]) -> Mapping[str, Fingerprint]:
         """What is known of these ids; unknown ones are left out."""
+
+    def property_types(self, mapping: str) -> Mapping[str, PropertyType]:
+        """As what its properties were sent, in the order in which they were given; empty before the first run."""
+
+    def living(self, mapping: str, after: str | None, limit: int) -> Sequence[str]:
+        """Ids with a fingerprint that are no tombstones, in an order that does not change; those behind `after`."""
+
+    def basis(self, mapping: str) -> str | None:
+        """Digest of the query that the fingerprinted objects come from."""
 
     def doubts(self, mapping: str) -> Sequence[Doubt]:
         """What is in doubt, in the order of run and part."""
@@ -113,13 +133,29 @@ class Store(Protocol):
     def doubt_counts(self) -> Mapping[str, int]:
         """How many rows of each mapping are in doubt; those that are on their way right now are not counted."""
 
-    def runs(self, mapping: str | None = None, limit: int = 20) -> Sequence[RunReport]:
-        """The latest runs, newest start first; of equal starts the one recorded last comes first."""
+    def runs(
+        self, mapping: str | None = None, limit: int = 20, *, until: datetime | None = None
+    ) -> Sequence[RunReport]:
+        """The latest runs, newest start first; of equal starts the one recorded last comes first.
+
+        With `until`, those that began then or before.
+        """
+
+    def unrecorded(self, limit: int) -> Sequence[RunReport]:
+        """Runs that are over and whose run record was not sent yet, oldest first. Fenced by no lease."""
+
+    def recorded(self, run_ids: Sequence[str]) -> None:
+        """The run records of these runs need not be sent any more."""
 
     def dead_letters(
-        self, mapping: str | None = None, *, numbers: Sequence[int] | None = None, limit: int | None = None
+        self,
+        mapping: str | None = None,
+        *,
+        numbers: Sequence[int] | None = None,
+        ids: Sequence[str] | None = None,
+        limit: int | None = None,
     ) -> Sequence[DeadLetter]:
-        """Dead letters, oldest first. A number is given once and never again."""
+        """Dead letters, oldest first; of all objects or of those with these ids. A number is given only once."""
 
     def dead_letter_counts(self) -> Mapping[str, int]:
         """How many each mapping has."""

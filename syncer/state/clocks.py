@@ -1,4 +1,4 @@
-"""One clock for all hosts that share a state: the database server's. Leases are measured by it."""
+"""One clock for all hosts that share a state: the database server's. Leases and doubts are measured by it."""
 
 from __future__ import annotations
 
@@ -29,19 +29,24 @@ def utc_now() -> datetime:
 def agreed(connection: Connection, now: datetime, clock: Callable[[], datetime] = utc_now) -> datetime:
     """An instant of this host's clock as the database server's clock would have told it.
 
-    Where the server is not known to tell the time, and with SQLite, where all processes share one host's clock,
-    the instant stays as it is.
-
     Args:
         now: an instant of `clock`.
         clock: this host's.
     """
+    return now + ahead(connection, clock)
+
+
+def ahead(connection: Connection, clock: Callable[[], datetime] = utc_now) -> timedelta:
+    """By how much the database server's clock is ahead of this host's, which `clock` tells.
+
+    Nothing where the server is not known to tell the time, and with SQLite, where all processes share one host's.
+    """
     statement = _TIME.get(connection.dialect.name)
     if statement is None:
-        return now
+        return timedelta(0)
     before = clock()
     there = connection.exec_driver_sql(statement).scalar_one().replace(tzinfo=UTC)
-    return now + difference(there, before, clock())
+    return difference(there, before, clock())
 
 
 def difference(there: datetime, before: datetime, after: datetime) -> timedelta:

@@ -19,6 +19,22 @@ from syncer.state.tenure import Tenure, lost, succeed
 from syncer.state.writing import put_absent
 
 
+def look(
+    connection: Connection,
+    mapping: str,
+    owner: str,
+    now: datetime,
+    ttl: timedelta,
+    *,
+    clock: Callable[[], datetime] = utc_now,
+) -> bool:
+    """Whether the mapping has a row, seen without a lock. Raises `LeaseHeld` when the lease cannot be had now."""
+    row = connection.execute(select(leases).where(leases.c.mapping == mapping)).mappings().one_or_none()
+    if row is not None:
+        succeed(tenure_of(row), mapping, owner, agreed(connection, now, clock), ttl)
+    return row is not None
+
+
 def prepare(connection: Connection, mapping: str) -> None:
     """Make sure the mapping has a row. In a transaction of its own: MySQL deadlocks if that also locks it."""
     put_absent(connection, leases, {"mapping": mapping, "epoch": 0, "turn": 0})

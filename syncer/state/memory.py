@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from syncer.core.model import Checkpoint, DeadLetter, Doubt, Lease, RunReport
+from syncer.core.model import Checkpoint, DeadLetter, Doubt, Lease, PropertyType, RunReport
+from syncer.core.tombstone import GONE
 from syncer.state.base import Commit, Fingerprint, latest_letters, outdated_ids, require_fit
 from syncer.state.tenure import Tenure, lost, succeed
 
@@ -21,10 +22,13 @@ class MemoryStore:
         self._tenures: dict[str, Tenure] = {}
         self._checkpoints: dict[str, Checkpoint] = {}
         self._runs: dict[str, RunReport] = {}
+        self._unrecorded: set[str] = set()
         self._dead_letters: dict[int, DeadLetter] = {}
         self._last_number = 0
         self._fingerprints: dict[str, dict[str, Fingerprint]] = {}
+        self._bases: dict[str, str] = {}
         self._doubts: dict[str, dict[tuple[str, int], Doubt]] = {}
+        self._property_types: dict[str, dict[str, PropertyType]] = {}
         self._fires: dict[tuple[str, str], datetime] = {}
 
     def __repr__(self) -> str:
@@ -66,16 +70,29 @@ class MemoryStore:
         with self._lock:
             self._require(lease)
             self._runs[commit.run.run_id] = commit.run
+            if commit.recorded:
+                self._unrecorded.add(commit.run.run_id)
             if commit.checkpoint is not None:
                 self._checkpoints[lease.mapping] = commit.checkpoint
-            self._fingerprints.setdefault(lease.mapping, {}).update(commit.fingerprints)
+            self._remember(lease.mapping, commit)
             doubts = self._doubts.setdefault(lease.mapping, {})
             doubts.update({(each.run_id, each.part): each for each in commit.doubts})
             for assured in commit.assured:
                 doubts.pop(assured, None)
+            if commit.property_types is not None:
+                self._property_types[lease.mapping] = dict(commit.property_types)
             self._remove(n for n in commit.resolved if self._mapping_of(n) == lease.mapping)
             self._remove(self._outdated(lease.mapping, commit))
             self._store(latest_letters(commit.dead_letters))
+
+    def _remember(self, mapping: str, commit: Commit) -> None:
+        known = self._fingerprints.setdefault(mapping, {})
+        known.update(commit.fingerprints)
+        if commit.basis is not None:
+            self._bases[mapping] = commit.basis
+        if commit.outdated is not None:
+            for each in [each for each, found in known.items() if found.sent_at < commit.outdated]:
+                del known[each]
 
     def _outdated(self, mapping: str, commit: Commit) -> list[int]:
         ids, run = outdated_ids(commit), commit.run.run_id
@@ -103,12 +120,30 @@ class MemoryStore:
             self._checkpoints.pop(lease.mapping, None)
             if fingerprints:
                 self._fingerprints.pop(lease.mapping, None)
+                self._bases.pop(lease.mapping, None)
+                self._property_types.pop(lease.mapping, None)
 
     def fingerprints(self, mapping: str, ids: Sequence[str]) -> Mapping[str, Fingerprint]:
         """See `Store.fingerprints`."""
         with self._lock:
             known = self._fingerprints.get(mapping, {})
             return {each: known[each] for each in ids if each in known}
+
+    def property_types(self, mapping: str) -> Mapping[str, PropertyType]:
+        """See `Store.property_types`."""
+        with self._lock:
+            return dict(self._property_types.get(mapping, {}))
+
+    def living(self, mapping: str, after: str | None, limit: int) -> Sequence[str]:
+        """See `Store.living`."""
+        with self._lock:
+            known = self._fingerprints.get(mapping, {})
+            return [each for each in sorted(known) if known[each].digest != GONE and each > (after or "")][:limit]
+
+    def basis(self, mapping: str) -> str | None:
+        """See `Store.basis`."""
+        with self._lock:
+            return self._bases.get(mapping)
 
     def doubts(self, mapping: str) -> Sequence[Doubt]:
         """See `Store.doubts`."""
@@ -124,22 +159,42 @@ class MemoryStore:
             }
         return {mapping: size for mapping, size in sizes.items() if size}
 
-    def runs(self, mapping: str | None = None, limit: int = 20) -> Sequence[RunReport]:
+    def runs(
+        self, mapping: str | None = None, limit: int = 20, *, until: datetime | None = None
+    ) -> Sequence[RunReport]:
         """See `Store.runs`."""
         with self._lock:
             newest_last = sorted(self._runs.values(), key=lambda run: run.started_at)
         chosen = (run for run in reversed(newest_last) if mapping in (None, run.mapping))
-        return tuple(chosen)[:limit]
+        return tuple(run for run in chosen if until is None or run.started_at <= until)[:limit]
+
+    def unrecorded(self, limit: int) -> Sequence[RunReport]:
+        """See `Store.unrecorded`."""
+        with self._lock:
+            owed = (run for run_id, run in self._runs.items() if run_id in self._unrecorded)
+            return tuple(run for run in owed if run.outcome is not None)[:limit]
+
+    def recorded(self, run_ids: Sequence[str]) -> None:
+        """See `Store.recorded`."""
+        with self._lock:
+            self._unrecorded.difference_update(run_ids)
 
     def dead_letters(
-        self, mapping: str | None = None, *, numbers: Sequence[int] | None = None, limit: int | None = None
+        self,
+        mapping: str | None = None,
+        *,
+        numbers: Sequence[int] | None = None,
+        ids: Sequence[str] | None = None,
+        limit: int | None = None,
     ) -> Sequence[DeadLetter]:
         """See `Store.dead_letters`."""
         with self._lock:
             chosen = [
                 letter
                 for number, letter in self._dead_letters.items()
-                if mapping in (None, letter.mapping) and (numbers is None or number in numbers)
+                if mapping in (None, letter.mapping)
+                and (numbers is None or number in numbers)
+                and (ids is None or letter.rejection.id in ids)
             ]
         return tuple(chosen[:limit])
 

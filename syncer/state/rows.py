@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from enum import Enum
 from typing import Any, TypeVar
@@ -19,21 +20,16 @@ from syncer.core.model import (
     Mode,
     Outcome,
     Position,
+    PropertyType,
     Rejection,
     RunReport,
     Watermark,
 )
-from syncer.state.base import Fingerprint
 from syncer.state.faults import damaged
 from syncer.state.tables import COUNTS
 from syncer.state.tenure import Tenure
 
 E = TypeVar("E", bound=Enum)
-
-
-def object_key(id: str) -> bytes:
-    """Under what an object's fingerprint is stored."""
-    return hashlib.blake2b(id.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def checkpoint_row(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -79,6 +75,19 @@ def doubt_of(row: RowMapping) -> Doubt:
     return Doubt(run_id=row["run_id"], part=row["number"], since=row["since"], keys=keys)
 
 
+def property_rows(mapping: str, types: Mapping[str, PropertyType]) -> list[dict[str, Any]]:
+    """The rows of `syncer_properties` that belong to a mapping."""
+    return [
+        {"mapping": mapping, "number": number, "property": name, "type": each.type, "since": each.since}
+        for number, (name, each) in enumerate(types.items())
+    ]
+
+
+def property_of(row: RowMapping) -> tuple[str, PropertyType]:
+    """The name and type of a property in a row."""
+    return row["property"], PropertyType(type=row["type"], since=row["since"])
+
+
 def run_row(run: RunReport) -> dict[str, Any]:
     """A row of `syncer_runs`."""
     return {
@@ -93,6 +102,7 @@ def run_row(run: RunReport) -> dict[str, Any]:
         **asdict(run.counts),
         **_watermark_columns(run.watermark),
         "bound": run.bound,
+        "held_by": run.held_by,
         "error": run.error,
         "hint": run.hint,
         "exit_code": run.exit_code,
@@ -113,10 +123,16 @@ def run_of(row: RowMapping) -> RunReport:
         counts=Counts(**{name: row[name] for name in COUNTS}),
         watermark=_watermark_of(row),
         bound=row["bound"],
+        held_by=row["held_by"],
         error=row["error"],
         hint=row["hint"],
         exit_code=row["exit_code"],
     )
+
+
+def id_digest(id: str) -> bytes:
+    """Under what an object's dead letter is found."""
+    return hashlib.blake2b(id.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def dead_letter_row(letter: DeadLetter) -> dict[str, Any]:
@@ -130,7 +146,7 @@ def dead_letter_row(letter: DeadLetter) -> dict[str, Any]:
         "code": rejection.code,
         "reason": rejection.reason,
         "object_row": rejection.row,
-        "object": None if rejection.id is None else object_key(rejection.id),
+        "object": None if rejection.id is None else id_digest(rejection.id),
         "object_id": rejection.id,
         "object_key": rejection.key,
         "properties": rejection.properties,
@@ -159,16 +175,6 @@ def dead_letter_of(row: RowMapping) -> DeadLetter:
         created_at=row["created_at"],
         rejection=rejection,
     )
-
-
-def fingerprint_row(mapping: str, id: str, fingerprint: Fingerprint) -> dict[str, Any]:
-    """A row of `syncer_fingerprints`."""
-    return {
-        "mapping": mapping,
-        "object": object_key(id),
-        "digest": fingerprint.digest,
-        "sent_at": fingerprint.sent_at,
-    }
 
 
 def tenure_of(row: RowMapping) -> Tenure:

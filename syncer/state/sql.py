@@ -1,4 +1,4 @@
-"""The store in any database that SQLAlchemy speaks to. A method is a transaction (`acquire`: two).
+"""The store in any database that SQLAlchemy speaks to. A method is a transaction (`acquire`: several).
 
 Which statements run, in which order. How they are spoken is in `writing`, how values look in `rows`.
 """
@@ -6,18 +6,21 @@ Which statements run, in which order. How they are spoken is in `writing`, how v
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final, TypeVar
 
 from sqlalchemy import Connection, and_, bindparam, delete, func, select
 
-from syncer.core.model import Checkpoint, DeadLetter, Doubt, Lease, RunReport
-from syncer.state import leases, rows, tables
+from syncer.core.model import Checkpoint, DeadLetter, Doubt, Lease, PropertyType, RunReport
+from syncer.errors import StateUnwritable
+from syncer.state import known, leases, rows, tables
 from syncer.state.base import Commit, Fingerprint, latest_letters, outdated_ids, require_fit
+from syncer.state.clocks import ahead, utc_now
 from syncer.state.database import Database
-from syncer.state.writing import add, put
+from syncer.state.writing import add, put, put_absent
 
 #: values in one IN list; SQLite before 3.32 takes 999 variables
 _AT_ONCE: Final = 500
@@ -28,20 +31,35 @@ T = TypeVar("T")
 class SqlStore:
     """A `Store` over any of the databases above. Safe for several threads, processes and hosts."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, clock: Callable[[], datetime] = utc_now) -> None:
         self._database = database
+        #: this host's, which callers tell their instants by
+        self._clock = clock
 
     def __repr__(self) -> str:
         return f"SqlStore({self._database.place})"
 
     def acquire(self, mapping: str, owner: str, now: datetime, ttl: timedelta) -> Lease:
         """See `Store.acquire`."""
-        self._database.write(lambda connection: leases.prepare(connection, mapping))
-        return self._database.write(lambda connection: leases.take(connection, mapping, owner, now, ttl))
+
+        def look(connection: Connection) -> bool:
+            return leases.look(connection, mapping, owner, now, ttl, clock=self._clock)
+
+        # many that cannot have it must not keep each other, and its holder, waiting for the right to write
+        has_row = self._database.read(look)
+        try:
+            if not has_row:
+                self._database.write(lambda connection: leases.prepare(connection, mapping))
+            return self._database.write(
+                lambda connection: leases.take(connection, mapping, owner, now, ttl, clock=self._clock)
+            )
+        except StateUnwritable:
+            self._database.read(look)  # it may have been taken by one of those that were waited for
+            raise
 
     def renew(self, lease: Lease, now: datetime, ttl: timedelta) -> Lease:
         """See `Store.renew`."""
-        return self._database.write(lambda connection: leases.prolong(connection, lease, now, ttl))
+        return self._database.write(lambda connection: leases.prolong(connection, lease, now, ttl, clock=self._clock))
 
     def release(self, lease: Lease) -> None:
         """See `Store.release`."""
@@ -54,7 +72,7 @@ class SqlStore:
     def commit(self, lease: Lease, commit: Commit) -> None:
         """See `Store.commit`."""
         require_fit(lease, commit)
-        self._database.write(lambda connection: _record(connection, lease, commit))
+        self._database.write(lambda connection: _record(connection, lease, commit, self._clock))
 
     def checkpoint(self, mapping: str) -> Checkpoint | None:
         """See `Store.checkpoint`."""
@@ -70,39 +88,47 @@ class SqlStore:
 
     def reset(self, lease: Lease, *, fingerprints: bool) -> None:
         """See `Store.reset`."""
-        forgotten = (tables.checkpoints, tables.fingerprints) if fingerprints else (tables.checkpoints,)
+        forgotten = (tables.checkpoints, tables.properties) if fingerprints else (tables.checkpoints,)
 
         def work(connection: Connection) -> None:
             leases.require(connection, lease)
             for table in forgotten:
                 connection.execute(delete(table).where(table.c.mapping == lease.mapping))
+            if fingerprints:
+                known.forget(connection, lease.mapping)
 
         self._database.write(work)
 
     def fingerprints(self, mapping: str, ids: Sequence[str]) -> Mapping[str, Fingerprint]:
         """See `Store.fingerprints`."""
-        by_key = {rows.object_key(id): id for id in ids}
-        if not by_key:
-            return {}
-        table = tables.fingerprints
+        return self._database.read(lambda connection: known.find(connection, mapping, ids))
 
-        def work(connection: Connection) -> dict[str, Fingerprint]:
-            known = {}
-            for keys in _portions(by_key):
-                query = select(table.c.object, table.c.digest, table.c.sent_at)
-                query = query.where(table.c.mapping == mapping, table.c.object.in_(keys))
-                for key, digest, sent_at in connection.execute(query):
-                    known[by_key[key]] = Fingerprint(digest=digest, sent_at=sent_at)
-            return known
+    def living(self, mapping: str, after: str | None, limit: int) -> Sequence[str]:
+        """See `Store.living`."""
+        return self._database.read(lambda connection: known.living(connection, mapping, after, limit))
 
-        return self._database.read(work)
+    def basis(self, mapping: str) -> str | None:
+        """See `Store.basis`."""
+        return self._database.read(lambda connection: known.basis(connection, mapping))
+
+    def property_types(self, mapping: str) -> Mapping[str, PropertyType]:
+        """See `Store.property_types`."""
+        table = tables.properties
+        query = select(table).where(table.c.mapping == mapping).order_by(table.c.number)
+        found = self._database.read(lambda connection: connection.execute(query).mappings().all())
+        return dict(map(rows.property_of, found))
 
     def doubts(self, mapping: str) -> Sequence[Doubt]:
         """See `Store.doubts`."""
         table = tables.doubts
-        query = select(table).where(table.c.mapping == mapping).order_by(table.c.run_id, table.c.number)
-        found = self._database.read(lambda connection: connection.execute(query).mappings().all())
-        return tuple(map(rows.doubt_of, found))
+        query = select(table).where(table.c.mapping == mapping)
+
+        def work(connection: Connection) -> list[Doubt]:
+            found = [rows.doubt_of(row) for row in connection.execute(query).mappings()]
+            return _moved(found, -ahead(connection, self._clock)) if found else []
+
+        # sorted here: each database has an order of its own for text
+        return tuple(sorted(self._database.read(work), key=lambda each: (each.run_id, each.part)))
 
     def doubt_counts(self) -> Mapping[str, int]:
         """See `Store.doubt_counts`."""
@@ -113,23 +139,52 @@ class SqlStore:
             counts[mapping] += size
         return dict(counts)
 
-    def runs(self, mapping: str | None = None, limit: int = 20) -> Sequence[RunReport]:
+    def runs(
+        self, mapping: str | None = None, limit: int = 20, *, until: datetime | None = None
+    ) -> Sequence[RunReport]:
         """See `Store.runs`."""
         table = tables.runs
         query = select(table).order_by(table.c.started_at.desc(), table.c.number.desc()).limit(limit)
         if mapping is not None:
             query = query.where(table.c.mapping == mapping)
+        if until is not None:
+            query = query.where(table.c.started_at <= until)
         found = self._database.read(lambda connection: connection.execute(query).mappings().all())
         return tuple(map(rows.run_of, found))
 
+    def unrecorded(self, limit: int) -> Sequence[RunReport]:
+        """See `Store.unrecorded`."""
+        table, owed = tables.runs, tables.unrecorded
+        query = select(table).join(owed, owed.c.run_id == table.c.run_id)
+        query = query.where(table.c.outcome.is_not(None)).order_by(table.c.number).limit(limit)
+        found = self._database.read(lambda connection: connection.execute(query).mappings().all())
+        return tuple(map(rows.run_of, found))
+
+    def recorded(self, run_ids: Sequence[str]) -> None:
+        """See `Store.recorded`."""
+        table = tables.unrecorded
+
+        def work(connection: Connection) -> None:
+            for some in _portions(run_ids):
+                connection.execute(delete(table).where(table.c.run_id.in_(some)))
+
+        self._database.write(work)
+
     def dead_letters(
-        self, mapping: str | None = None, *, numbers: Sequence[int] | None = None, limit: int | None = None
+        self,
+        mapping: str | None = None,
+        *,
+        numbers: Sequence[int] | None = None,
+        ids: Sequence[str] | None = None,
+        limit: int | None = None,
     ) -> Sequence[DeadLetter]:
         """See `Store.dead_letters`."""
         table = tables.dead_letters
         query = select(table).order_by(table.c.number).limit(limit)
         if mapping is not None:
             query = query.where(table.c.mapping == mapping)
+        if ids is not None:
+            query = query.where(table.c.object.in_([rows.id_digest(each) for each in ids]))
         queries = [query]
         if numbers is not None:
             queries = [query.where(table.c.number.in_(some)) for some in _portions(sorted(set(numbers)))]
@@ -166,18 +221,20 @@ class SqlStore:
         self._database.close()
 
 
-def _record(connection: Connection, lease: Lease, commit: Commit) -> None:
+def _record(connection: Connection, lease: Lease, commit: Commit, clock: Callable[[], datetime]) -> None:
     """Everything in a commit. The lease comes first: its row stays locked, nobody takes over in between."""
     leases.require(connection, lease)
     put(connection, tables.runs, [rows.run_row(commit.run)], "run_id")
+    if commit.recorded:
+        put_absent(connection, tables.unrecorded, {"run_id": commit.run.run_id})
     if commit.checkpoint is not None:
         put(connection, tables.checkpoints, [rows.checkpoint_row(commit.checkpoint)])
-    if commit.fingerprints:
-        accepted = [rows.fingerprint_row(lease.mapping, *item) for item in commit.fingerprints.items()]
-        put(connection, tables.fingerprints, accepted)
+    known.record(connection, lease.mapping, commit)
     if commit.doubts:
-        doubted = [rows.doubt_row(lease.mapping, doubt) for doubt in commit.doubts]
-        put(connection, tables.doubts, doubted)
+        doubted = _moved(commit.doubts, ahead(connection, clock))
+        put(connection, tables.doubts, [rows.doubt_row(lease.mapping, each) for each in doubted])
+    if commit.property_types is not None:
+        _retype(connection, lease.mapping, commit.property_types)
     if commit.assured:
         _assure(connection, lease.mapping, commit.assured)
     _remove(connection, commit.resolved, lease.mapping)
@@ -188,7 +245,7 @@ def _replace_letters(connection: Connection, mapping: str, commit: Commit) -> No
     table = tables.dead_letters
     has_some = connection.execute(select(table.c.number).where(table.c.mapping == mapping).limit(1)).first()
     if has_some is not None:
-        for keys in _portions(map(rows.object_key, outdated_ids(commit))):
+        for keys in _portions(map(rows.id_digest, outdated_ids(commit))):
             connection.execute(delete(table).where(table.c.mapping == mapping, table.c.object.in_(keys)))
         if commit.swept:
             nameless = (table.c.mapping == mapping, table.c.object.is_(None), table.c.run_id != commit.run.run_id)
@@ -196,6 +253,18 @@ def _replace_letters(connection: Connection, mapping: str, commit: Commit) -> No
     if commit.dead_letters:
         letters = [rows.dead_letter_row(letter) for letter in latest_letters(commit.dead_letters)]
         add(connection, table, letters)
+
+
+def _retype(connection: Connection, mapping: str, types: Mapping[str, PropertyType]) -> None:
+    table = tables.properties
+    connection.execute(delete(table).where(table.c.mapping == mapping))
+    if types:
+        add(connection, table, rows.property_rows(mapping, types))
+
+
+def _moved(doubts: Iterable[Doubt], by: timedelta) -> list[Doubt]:
+    """From one clock to another: stored are instants of the server's, so that all hosts see the same age."""
+    return [replace(each, since=each.since + by) if each.since is not None else each for each in doubts]
 
 
 def _assure(connection: Connection, mapping: str, assured: Sequence[tuple[str, int]]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, UniqueConstraint
 
 from syncer.state.columns import Instant, Number, Octets, Words
+from syncer.state.ids import LONGEST
 
 metadata = MetaData()
 
@@ -71,6 +72,7 @@ runs = _table(
     Column("watermark_kind", Words()),
     Column("watermark_text", Words()),
     Column("bound", Instant),
+    Column("held_by", Words()),
     Column("error", Words()),
     Column("hint", Words()),
     Column("exit_code", Number, nullable=False),
@@ -78,6 +80,8 @@ runs = _table(
     Index("syncer_runs_by_mapping", "mapping", "started_at"),
     sqlite_autoincrement=True,
 )
+# runs whose run record is still to be sent
+unrecorded = _table("unrecorded", Column("run_id", Words(_NAME), primary_key=True))
 dead_letters = _table(
     "dead_letters",
     _number(),
@@ -88,7 +92,7 @@ dead_letters = _table(
     Column("code", Words(), nullable=False),
     Column("reason", Words(), nullable=False),
     Column("object_row", Number, nullable=False),
-    # as in the fingerprints; NULL: a row without a usable key
+    # 16 bytes of BLAKE2b of its id, for an index in which the mapping's name is long enough; NULL: no usable key
     Column("object", Octets(16)),
     Column("object_id", Words()),
     Column("object_key", Words()),
@@ -99,11 +103,22 @@ dead_letters = _table(
     # a number names one dead letter for good, also after it was discarded
     sqlite_autoincrement=True,
 )
+mappings = _table(
+    "mappings",
+    # a short name for the fingerprints, of which there are many
+    _number(),
+    _mapping(key=False),
+    # digest of the query that the fingerprinted objects came from
+    Column("basis", Words()),
+    UniqueConstraint("mapping", name="syncer_mappings_by_name"),
+    sqlite_autoincrement=True,
+)
 fingerprints = _table(
     "fingerprints",
-    _mapping(key=True),
-    # 16 bytes of blake2b of the object's id: short keys, whatever the ids look like
-    Column("object", Octets(16), primary_key=True),
+    # the number of `mappings`
+    Column("mapping", Number, primary_key=True, autoincrement=False),
+    # the id, as `ids` packs it
+    Column("object", Octets(LONGEST), primary_key=True),
     Column("digest", Octets(255), nullable=False),
     Column("sent_at", Instant, nullable=False),
     sqlite_with_rowid=False,
@@ -119,6 +134,15 @@ doubts = _table(
     Column("size", Number, nullable=False),
     # a JSON list of keys
     Column("row_keys", Words(), nullable=False),
+)
+properties = _table(
+    "properties",
+    _mapping(key=True),
+    # their order; the names may be too long for a key
+    Column("number", Number, primary_key=True, autoincrement=False),
+    Column("property", Words(), nullable=False),
+    Column("type", Words(), nullable=False),
+    Column("since", Instant, nullable=False),
 )
 leases = _table(
     "leases",

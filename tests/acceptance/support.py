@@ -151,8 +151,9 @@ def until(condition: Callable[[], object], process: subprocess.Popen[bytes] | No
 
 #: the keys of a run in `--output json`, in their order
 RUN_KEYS = [
-    "mapping", "collection", "mode", "outcome", "read", "sent", "unchanged", "deleted", "rejected", "retried",
-    "requests", "bytes", "watermark", "started_at", "finished_at", "error",
+    "run_id", "mapping", "collection", "mode", "outcome", "trigger", "read", "sent", "unchanged", "deleted",
+    "rejected", "skipped", "retried", "requests", "bytes", "watermark", "started_at", "finished_at",
+    "duration_seconds", "error",
 ]  # fmt: skip
 
 
@@ -163,7 +164,7 @@ def runs_of(told: Told) -> dict[str, dict[str, Any]]:
     for run in document["runs"]:
         assert list(run) == RUN_KEYS
         if run["outcome"] != "failed":
-            assert run["read"] == run["sent"] + run["unchanged"] + run["rejected"], run
+            assert run["read"] == run["sent"] + run["unchanged"] + run["rejected"] + run["skipped"], run
     return {run["mapping"]: run for run in document["runs"]}
 
 

@@ -121,7 +121,10 @@ def test_status_and_runs(used: CommandLine) -> None:
     assert len(lines_beginning("Error: ", text.err)) == 1
     assert [line.split()[0] for line in text.out.splitlines()[2:]] == ["hosts", "rooms"]
     history = used("runs", "rooms")
-    assert [line.split()[5] for line in history.out.splitlines()[2:]] == ["failed", "succeeded"]
+    failed, why, succeeded = history.out.splitlines()[2:]
+    assert [line.split()[5] for line in (failed, succeeded)] == ["failed", "succeeded"]
+    assert "    Error: " in why
+    assert "no such table" in why
     assert runs_of(used("runs", "hosts", "--limit", "1", "--output", "json"))["hosts"]["sent"] == 60
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 import sqlite3
@@ -48,7 +47,10 @@ class Left:
 
 
 def _object_key(identifier: str) -> bytes:
-    return hashlib.blake2b(identifier.encode(), digest_size=16).digest()
+    """How the state keeps the id of a row whose key is a number."""
+    number = int(identifier)
+    size = max(1, (number.bit_length() + 7) // 8)
+    return bytes([size]) + number.to_bytes(size, "big")
 
 
 def left_in(url: str) -> Left:

@@ -26,9 +26,9 @@ from witness import witnessing
 from syncer.core.model import CollectionMapping, Column, Kind, Mode, Outcome, RunReport, WatermarkRule
 from syncer.core.plan import RunOptions
 from syncer.delivery import open_delivery
-from syncer.run.executor import Job, execute
+from syncer.run.executor import execute
 from syncer.run.leasing import LEASE_TTL
-from syncer.run.pipeline import Ports
+from syncer.run.job import Job, Ports
 from syncer.run.runner import utc_now
 from syncer.source.memory import MemorySource
 from syncer.state import MemoryStore

@@ -14,6 +14,7 @@ from syncer.core.model import (
     Mode,
     Outcome,
     Position,
+    PropertyType,
     Rejection,
     RunReport,
     Watermark,
@@ -64,6 +65,7 @@ def finished_run(mapping: str = "rooms", run_id: str = "run-1") -> RunReport:
         counts=counts,
         watermark=Watermark(kind=Kind.INSTANT, text="2026-03-01 11:59:59.999999+00"),
         bound=NOON - MINUTE,
+        held_by="the prepared transaction 'inventory'",
         error="three objects were refused",
         hint="look at the dead letters",
         exit_code=3,
@@ -91,6 +93,11 @@ def fingerprint(digest: bytes = b"\x00" * 15 + b"\xff", sent_at: datetime = NOON
     return Fingerprint(digest=digest, sent_at=sent_at)
 
 
+def property_type(word: str, since: datetime = NOON) -> PropertyType:
+    """As what a property is sent."""
+    return PropertyType(type=word, since=since)
+
+
 def leased(store: Store, mapping: str = "rooms", owner: str = "a", now: datetime = NOON) -> Lease:
     """The mapping's lease for a minute."""
     return store.acquire(mapping, owner, now, MINUTE)
@@ -110,6 +117,7 @@ def everything(store: Store) -> tuple[object, ...]:
         store.dead_letters(),
         store.fingerprints("rooms", ["1", "2", "3"]),
         store.doubts("rooms"),
+        store.property_types("rooms"),
     )
 
 
@@ -119,4 +127,5 @@ FULL = Commit(
     dead_letters=[dead_letter(id="1"), dead_letter(id="2")],
     fingerprints={"1": fingerprint(b"one"), "2": fingerprint(b"two", NOON + MINUTE)},
     doubts=[doubt("run-1", 0, NOON, "a"), doubt("run-1", 1, None, "b", "c")],
+    property_types={"name": property_type("text"), "beds": property_type("integer", NOON + MINUTE)},
 )

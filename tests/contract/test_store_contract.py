@@ -39,7 +39,7 @@ class TestEmpty:
     def test_a_new_store_knows_nothing(self, store: Store) -> None:
         """A new store answers every question with nothing, never with an error."""
         assert store.checkpoint("rooms") is None
-        assert everything(store) == ((), (), (), (), {}, ())
+        assert everything(store) == ((), (), (), (), {}, (), {})
         assert store.dead_letter_counts() == {}
         assert store.last_fire("rooms", "0 * * * *") is None
         assert store.discard([1, 2]) == 0
@@ -251,7 +251,7 @@ class TestDoubts:
 class TestReset:
     @pytest.mark.parametrize("also", [False, True])
     def test_reset(self, store: Store, also: bool) -> None:
-        """A reset forgets the checkpoint, fingerprints only when asked, and never runs or dead letters."""
+        """A reset forgets the checkpoint, fingerprints and types only when asked, and never runs or dead letters."""
         lease = leased(store)
         store.commit(lease, FULL)
         other = {"1": fingerprint(b"host")}
@@ -262,6 +262,7 @@ class TestReset:
         store.reset(lease, fingerprints=also)
         assert (checkpoint("hosts"),) == store.checkpoints()
         assert ({} if also else FULL.fingerprints) == store.fingerprints("rooms", ["1", "2"])
+        assert ({} if also else FULL.property_types) == store.property_types("rooms")
         assert other == store.fingerprints("hosts", ["1"])
         assert len(store.dead_letters()) == 2
         assert len(store.runs()) == 2

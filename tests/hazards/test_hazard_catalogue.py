@@ -60,7 +60,7 @@ CATALOGUE: Mapping[int, Hazard] = {
               left_out={"mariadb": "NOW() is the statement's time: W6", "sqlite": ONE_WRITER}),
     6: Hazard(what="late commit, stamped by its statement", left_out={
               "postgresql": "no stamp of its own is older than the transaction's: W5", "sqlite": ONE_WRITER}),
-    7: Hazard(what="numbers are not committed in their order", left_out={"sqlite": ONE_WRITER}),
+    7: Hazard(what="numbers are not committed in their order"),
     8: Hazard(what="prepared transactions", left_out={"sqlite": "has none, and " + ONE_WRITER}),
     9: Hazard(what="bounds and rows of different snapshots", also=(CONTRACT + "test_a_read_sees_one_snapshot",)),
     10: Hazard(what="a row moves while it is read", also=(CONTRACT + "test_a_snapshot_begins_at_once_and_stays",)),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
 from campaign import rounds
-from hazard_world import World, everywhere, on
+from hazard_world import INSTANT, World, everywhere, on
 
 from syncer.core.model import Outcome
 from syncer.delivery.memory import Scripted
@@ -90,48 +92,67 @@ def test_w04_the_tick_is_still_open(world: World, tick: str) -> None:
 
 
 @on("postgresql", "mariadb")
-def test_w07_sequence_order_is_not_commit_order(world: World) -> None:
-    """A lower number is committed after a higher one was read: the lookback finds it. Without one it is lost."""
+@pytest.mark.parametrize(("kind", "first"), [("BIGINT", True), ("DECIMAL(20)", False)])
+def test_w07_sequence_order_is_not_commit_order(world: World, kind: str, *, first: bool) -> None:
+    """A lower number is committed after a higher one was read: it is found, also by the run after the first one."""
     _numbers(world)
-    world.map(table="rooms", watermark={"column": "version", "lookback": 1_000})
-    _commit_out_of_order(world)
-
-
-@on("postgresql", "mariadb")
-def test_w07_without_a_lookback_it_is_said(world: World) -> None:
-    """No database tells which numbers are still to be committed: `check` warns of a watermark that waits for none."""
-    _numbers(world)
-    world.map(table="rooms", watermark="version")
-    warnings = [each for each in world.check().findings if each.level is Level.WARNING]
-    assert any("committed out of order" in each.message and "lookback" in (each.hint or "") for each in warnings)
+    number = "version" if kind == "BIGINT" else f"CAST(version AS {kind})"
+    world.map(query=f"SELECT id, name, {number} AS version FROM rooms", primary_key="id", watermark="version")
+    if not first:
+        world.sql("INSERT INTO rooms (id, name) VALUES (0, 'hall')")
+        world.run()
+    saved = world.watermark
+    with world.transaction() as slow:
+        slow.exec_driver_sql("INSERT INTO rooms (id, name) VALUES (1, 'loft')")
+        world.sql("INSERT INTO rooms (id, name) VALUES (2, 'attic')")
+        world.run()
+        assert world.held["2"] == "attic"
+        assert world.watermark == saved
+        assert any("waits for a transaction" in each.message for each in world.check().findings)
+        slow.commit()
+    world.run()
+    assert not world.missing()
+    assert not world.began_again
+    assert world.watermark != saved
 
 
 @on("postgresql", "mariadb")
 def test_w07_any_order_of_commits(world: World) -> None:
     """Eight writers that begin, write and commit in any order, and runs in between: nothing is lost."""
     _numbers(world)
-    world.map(table="rooms", watermark={"column": "version", "lookback": 1_000})
+    world.map(table="rooms", watermark="version")
     chance = random.Random(7)
-    for _ in range(rounds(2, 100)):
+    for _ in range(rounds(1, 100)):
         _writers(world, chance)
     world.run()
     assert not world.missing()
 
 
+@on("sqlite")
+@pytest.mark.parametrize("journal", ["wal", "delete"])
+def test_w07_one_writer_at_a_time(world: World, journal: str) -> None:
+    """Who has drawn a number commits it before another can draw one, so `check` has nothing to warn of."""
+    world.sql(f"PRAGMA journal_mode = {journal}; CREATE TABLE rooms (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT)")
+    world.map(watermark="id")
+    with closing(sqlite3.connect(world.folder / "source.db", isolation_level=None, timeout=0)) as slow:
+        for number in range(1, 6):
+            slow.execute("BEGIN")
+            slow.execute("INSERT INTO rooms (name) VALUES ('loft')")
+            other = sqlite3.connect(world.folder / "source.db", timeout=0)
+            with closing(other), pytest.raises(sqlite3.OperationalError, match="locked"):
+                other.execute("INSERT INTO rooms (name) VALUES ('attic')")
+            world.run()
+            slow.execute("COMMIT")
+            world.sql("INSERT INTO rooms (name) VALUES ('attic')")
+            world.run()
+            assert world.watermark == str(2 * number)
+    assert not world.missing()
+    assert not [each for each in world.check().findings if each.level is Level.WARNING and "lookback" in str(each.hint)]
+
+
 def _numbers(world: World) -> None:
     counted = {"postgresql": "bigserial", "mariadb": "BIGINT AUTO_INCREMENT UNIQUE"}[world.engine]
     world.sql(f"CREATE TABLE rooms (id INTEGER PRIMARY KEY, name VARCHAR(60), version {counted})")
-
-
-def _commit_out_of_order(world: World) -> None:
-    with world.transaction() as slow:
-        slow.exec_driver_sql("INSERT INTO rooms (id, name) VALUES (1, 'loft')")
-        world.sql("INSERT INTO rooms (id, name) VALUES (2, 'attic')")
-        world.run()
-        assert world.held == {"2": "attic"}
-        slow.commit()
-    world.run()
-    assert not world.missing()
 
 
 def _writers(world: World, chance: random.Random) -> None:
@@ -154,6 +175,44 @@ def _writers(world: World, chance: random.Random) -> None:
             world.run()
     for each in opened.values():
         each.__exit__(None, None, None)
+
+
+@on("postgresql", "mariadb")
+@pytest.mark.parametrize("column", ["updated_at", "version"])
+def test_w08_what_is_held_goes_not_back(world: World, column: str) -> None:
+    """While a prepared transaction stays, no run lowers what is saved: none of what changed, none of everything."""
+    _numbers(world)
+    world.sql(f"ALTER TABLE rooms ADD updated_at {INSTANT[world.engine]}; {_stamped(world, 1)}")
+    world.map(watermark={"column": column, "lookback": 0})
+    world.run()
+    saved = world.watermark
+    name = world.url.partition("?")[0].rpartition("/")[2]
+    with world.transaction() as gone:
+        for statement in _PREPARING[world.engine]:
+            gone.exec_driver_sql(statement.format(name, insert=_stamped(world, 2)))
+        gone.invalidate()
+    try:
+        world.sql(_stamped(world, 3))
+        for full in (False, True):
+            assert world.run(full=full).held_by is not None
+            assert world.watermark == saved
+        assert world.held == {"1": "room 1", "3": "room 3"}
+    finally:
+        world.sql({"postgresql": f"COMMIT PREPARED '{name}'", "mariadb": f"XA COMMIT '{name}'"}[world.engine])
+    assert world.run().bound is not None
+    assert not world.missing()
+    assert not world.began_again
+    assert world.watermark != saved
+
+
+_PREPARING = {
+    "postgresql": ("{insert}", "PREPARE TRANSACTION '{}'"),
+    "mariadb": ("XA START '{}'", "{insert}", "XA END '{}'", "XA PREPARE '{}'"),
+}
+
+
+def _stamped(world: World, number: int) -> str:
+    return f"INSERT INTO rooms (id, name, updated_at) VALUES ({number}, 'room {number}', {world.now})"
 
 
 # --- W9, W10: snapshots --------------------------------------------------------------------------------------------

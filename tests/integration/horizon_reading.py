@@ -19,19 +19,27 @@ ROOMS = CollectionMapping(
 )  # fmt: skip
 
 
+#: the same table by its numbers
+NUMBERED = CollectionMapping(
+    name="rooms", source="app", query="SELECT id, id AS number FROM rooms", primary_key=("id",),
+    watermark=WatermarkRule(column="number", lookback=0),
+)  # fmt: skip
+
+
 class Follower:
     """Follows the table `rooms` (id, at) without a lookback: from the saved watermark on, saving what was reached."""
 
-    def __init__(self, url: str, *, timezone: str = "UTC") -> None:
+    def __init__(self, url: str, *, timezone: str = "UTC", mapping: CollectionMapping = ROOMS) -> None:
         self.source = open_source("app", url, timezone=timezone)
+        self.mapping = mapping
         self.saved: Watermark | None = None
         self.seen: set[object] = set()
 
     def run(self) -> list[object]:
         """One run; the ids it read, in their order."""
-        described = self.source.describe(ROOMS)
+        described = self.source.describe(self.mapping)
         mode = Mode.FULL if self.saved is None else Mode.INCREMENTAL
-        plan = RunPlan(mapping=ROOMS, primary_key=("id",), mode=mode, watermark=self.saved)
+        plan = RunPlan(mapping=self.mapping, primary_key=("id",), mode=mode, watermark=self.saved)
         ids: list[object] = []
         with self.source.read(plan, described) as chunks:
             for chunk in chunks:
@@ -42,7 +50,7 @@ class Follower:
 
     def horizon(self) -> Horizon:
         """The bound now."""
-        found = self.source.horizon()
+        found = self.source.horizon(numbers=self.mapping is NUMBERED)
         assert found is not None
         return found
 

@@ -1,4 +1,4 @@
-"""Leases between hosts whose clocks differ: on a server it is the server's clock that ends them."""
+"""Leases and doubts between hosts whose clocks differ: on a server it is the server's clock that counts."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from contract.store_examples import doubt, run
 from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
 
 from syncer.errors import LeaseHeld
-from syncer.state import leases, open_store
+from syncer.state import Commit, leases, open_store
 from syncer.state.clocks import agreed, difference
 from syncer.state.database import Database, server_database
+from syncer.state.sql import SqlStore
 
 MINUTE = timedelta(minutes=1)
 FIVE_MINUTES = timedelta(minutes=5)
@@ -80,6 +82,20 @@ def test_a_renewed_lease_lasts(database: Database, ahead: timedelta) -> None:
     assert held.expires_at <= renewed.expires_at < held.expires_at + SOON
     with pytest.raises(LeaseHeld):
         take(database, "b", host(timedelta(0)))
+
+
+@apart
+def test_doubts_age_by_one_clock(database: Database, ahead: timedelta) -> None:
+    """What a host with a wrong clock had in doubt just now is no older and no younger for the others."""
+    wrong, right = host(ahead), host(timedelta(0))
+    theirs, ours = SqlStore(database, clock=wrong), SqlStore(database, clock=right)
+    noted = [doubt("run-1", 0, wrong(), "a"), doubt("run-1", 1, None, "b")]
+    theirs.commit(theirs.acquire("rooms", "a", wrong(), MINUTE), Commit(run=run(), doubts=noted))
+    for store, clock in ((ours, right), (theirs, wrong)):
+        told, on_its_way = store.doubts("rooms")
+        assert told.since is not None
+        assert abs(clock() - told.since) < SOON
+        assert on_its_way == noted[1]
 
 
 def test_clocks_that_agree_change_nothing(database: Database) -> None:

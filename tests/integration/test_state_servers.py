@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from contract.store_examples import MINUTE, NOON, checkpoint, fingerprint, run
+from contract.store_examples import MINUTE, NOON, checkpoint, doubt, fingerprint, run
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
@@ -216,3 +216,13 @@ def test_mariadb_waits_ten_seconds(mariadb_url: str) -> None:
             lambda connection: connection.execute(text("SELECT @@innodb_lock_wait_timeout")).scalar()
         )
     assert patience == 10
+
+
+def test_doubts_come_in_one_order(mariadb_url: str, execute_sql: Execute) -> None:
+    """By run and part as Python compares them, wherever the database's collation puts capitals and signs."""
+    open_store(mariadb_url).close()
+    execute_sql(mariadb_url, "ALTER TABLE syncer_doubts MODIFY run_id VARCHAR(255) COLLATE utf8mb4_unicode_ci")
+    doubts = [doubt(run_id, part, NOON, "a") for run_id in ("B-1", "a-2", "a1", "b") for part in (2, 10)]
+    with closing(open_store(mariadb_url)) as store:
+        store.commit(store.acquire("rooms", "me", NOON, MINUTE), Commit(run=run(), doubts=doubts[::-1]))
+        assert doubts == list(store.doubts("rooms"))

@@ -17,9 +17,9 @@ from syncer.core.model import Limits, RunReport
 from syncer.core.plan import RunOptions
 from syncer.delivery import objects_api
 from syncer.delivery.objects_api import ObjectsApi
-from syncer.run.executor import Job, execute
+from syncer.run.executor import execute
 from syncer.run.keeping import Cadence
-from syncer.run.pipeline import Ports
+from syncer.run.job import Job, Ports
 
 if TYPE_CHECKING:
     from sim_world import World

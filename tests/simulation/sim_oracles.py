@@ -120,7 +120,11 @@ class Oracles:
         return any(each.at >= version.committed_at and each.properties == wanted for each in landings)
 
     def _holds(self, version: Version, wanted: Mapping[str, object]) -> bool:
-        held = self._world.api.objects.get(str(version.id), {})
+        api, identifier = self._world.api, str(version.id)
+        held = dict(api.objects.get(identifier, {}))
+        # what landed is the API's to process, however long it takes
+        for request in api.processing:
+            held.update(request.objects.get(identifier, {}))
         return bool(wanted) and all(name in held and held[name] == value for name, value in wanted.items())
 
     # --- the wire

@@ -293,11 +293,13 @@ class SimClient:
         self._check(request, headers, body, self._open)
         request.answer = api.loop.create_future()
         self._open.append(request)
+        # before a later request of the same ids takes them over
+        size = len(request.objects)
         api.depart(request, api.draw())
         try:
             answer = await request.answer
             if answer is _ACCEPTED:
-                self.accepted += len(request.objects)
+                self.accepted += size
             return answer
         finally:
             request.open = False

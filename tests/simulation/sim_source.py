@@ -186,9 +186,9 @@ class SimSource:
             index=3 if plan.rule else None, indexes=(0,),
         )  # fmt: skip
         reading = Reading(sql=Sql(text=""), order=order, positioned=True, saved=plan.watermark, horizon=horizon)
-        yield chunks(self._fetching(rows), reading, _DIALECT, limit=plan.limit, bound=None)
+        yield chunks(self._fetching(rows), reading, _DIALECT, limit=plan.limit)
 
-    def horizon(self) -> None:
+    def horizon(self, *, numbers: bool = False) -> None:
         """Nobody is told."""
 
     def interrupt(self) -> None:

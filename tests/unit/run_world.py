@@ -10,9 +10,9 @@ from syncer.core.events import Event
 from syncer.core.model import CollectionMapping, Column, Kind, Mode, Row, RunReport, WatermarkRule
 from syncer.core.plan import RunOptions
 from syncer.delivery.memory import MemoryDelivery
-from syncer.run.executor import Job, execute
+from syncer.run.executor import execute
+from syncer.run.job import Job, Ports
 from syncer.run.keeping import Cadence
-from syncer.run.pipeline import Ports
 from syncer.source.memory import MemorySource
 from syncer.state import MemoryStore
 from syncer.state.base import Store

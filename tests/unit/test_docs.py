@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -12,10 +13,10 @@ import yaml
 
 from syncer import __version__
 from syncer.cli.app import COMMANDS, cli
-from syncer.cli.report import _fields
 from syncer.config import load_config
-from syncer.core.model import Outcome
+from syncer.core.model import Mode, Outcome, RunReport
 from syncer.core.naming import snake_case
+from syncer.run.records import fields_of
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -76,9 +77,11 @@ def test_the_json_document_is_documented_with_its_keys() -> None:
     told = re.search(r'\{"runs": \[\{(.+?)\}\]\}', README, re.DOTALL)
     assert told is not None
     keys = re.findall(r'"(\w+)"', told[1])
-    source = (ROOT / "syncer" / "cli" / "report.py").read_text("utf-8")
-    printed = re.findall(r'^        "(\w+)":', source.split(f"def {_fields.__name__}", 1)[1], re.MULTILINE)
-    assert keys == printed
+    run = RunReport(
+        run_id="1", mapping="rooms", collection="rooms", mode=Mode.FULL, outcome=None, trigger="cli",
+        started_at=datetime(2026, 1, 1, tzinfo=UTC),
+    )  # fmt: skip
+    assert keys == list(fields_of(run))
 
 
 def test_outcomes_are_documented() -> None:

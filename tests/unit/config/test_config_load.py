@@ -14,7 +14,7 @@ from sqlalchemy import make_url
 
 from syncer.config import Config, load_config, select_mappings
 from syncer.config.resolve import beside
-from syncer.core.model import CollectionMapping, Kind, Mode, PropertyRule, Schedule, WatermarkRule
+from syncer.core.model import CollectionMapping, Kind, Mode, PropertyRule, Schedule, TombstoneRule, WatermarkRule
 from syncer.errors import UsageError
 
 Load = Callable[..., Config]
@@ -67,7 +67,7 @@ def test_everything_written_arrives(load: Load, mapping: Callable[[str], str]) -
         ),
         send="all",
         refresh_after=timedelta(weeks=2),
-        deletes="tombstone",
+        deletes=TombstoneRule(),
         nulls="omit",
         properties={
             "a": PropertyRule(rename="b", type=Kind.TEXT, drop=True, mask="redact", flatten=True),
@@ -101,6 +101,29 @@ def test_types_of_properties(load: Load, mapping: Callable[[str], str], kind: st
     """Each word is the kind of that name."""
     config = load(mapping(f"properties: {{name: {{type: {kind}}}}}"))
     assert config.mappings["rooms"].properties["name"].type == Kind(kind)
+
+
+def test_retired_properties(load: Load, valid: str) -> None:
+    """`null` is a value there, also in `defaults`, and goes with the keys that send the column under no old name."""
+    config = load(
+        valid.replace("mappings:", "defaults: {properties: {note: {retired: ~}}}\nmappings:")
+        + "    properties: {city: {retired: null}, name: {rename: title, retired: null}, place: {drop: null}}\n"
+    )
+    assert config.mappings["rooms"].properties == {
+        "note": PropertyRule(retired=True),
+        "city": PropertyRule(retired=True),
+        "name": PropertyRule(rename="title", retired=True),
+        "place": PropertyRule(),
+    }
+
+
+@pytest.mark.parametrize("policy", ["evolve", "warn", "freeze"])
+def test_schema_policies(load: Load, valid: str, policy: str) -> None:
+    """A mapping's own word, or that of `defaults`; `warn` when nothing is said."""
+    assert load(valid).mappings["rooms"].schema == "warn"
+    assert load(valid + f"    schema: {policy}\n").mappings["rooms"].schema == policy
+    inherited = valid.replace("mappings:", f"defaults: {{schema: {policy}}}\nmappings:")
+    assert load(inherited).mappings["rooms"].schema == policy
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,56 @@
+"""What a run would do, and whether that is more than its mapping allows. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from syncer.core.model import CollectionMapping, RunReport
+from syncer.errors import SyncerError, TooManyChanges
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foresight:
+    """What a run would do."""
+
+    #: of the dry run: what would be sent is counted as skipped in it
+    report: RunReport
+    #: objects that were never sent, and objects that differ from what was sent
+    added: int
+    changed: int
+    #: tombstones
+    deleted: int
+    #: rejections by code
+    refused: Mapping[str, int]
+    requests: int
+    #: of property text
+    bytes: int
+    #: why the tombstones would be held back
+    withheld: SyncerError | None
+    #: why it is not known
+    failure: Exception | None
+
+    @property
+    def objects(self) -> int:
+        """How many would be sent, and so be billed."""
+        return self.added + self.changed + self.deleted
+
+
+def withheld(mapping: CollectionMapping, found: Foresight) -> TooManyChanges | None:
+    """Why the run rather sends nothing. None: it stays within the mapping's limits."""
+    name, most, ratio = mapping.name, mapping.max_objects_per_run, mapping.max_change_ratio
+    hint = f"syncer plan --select {name} shows it; if it is meant: syncer run --select {name} --allow-changes"
+    if most is not None and found.objects > most:
+        return TooManyChanges(
+            f"mapping {name}: the run would send {found.objects:,} objects, more than `max_objects_per_run`, {most:,}; "
+            "nothing was sent",
+            hint,
+        )
+    known = found.changed + found.report.counts.unchanged
+    if ratio is not None and found.changed > ratio * known:
+        return TooManyChanges(
+            f"mapping {name}: the run would change {found.changed:,} of {known:,} known objects, more than "
+            f"`max_change_ratio`, {ratio:.0%}; nothing was sent",
+            hint,
+        )
+    return None

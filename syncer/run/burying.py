@@ -1,0 +1,114 @@
+"""The last part of a complete full run: objects whose rows are gone are marked as deleted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+from syncer.core.batch import Batcher
+from syncer.core.events import RunProgressed
+from syncer.core.ledger import Ledger
+from syncer.core.model import Batch, Checkpoint, CollectionMapping, Counts, Mark, Receipt, RunReport
+from syncer.core.tombstone import tombstone
+from syncer.errors import DeliveryError, SyncerError
+from syncer.run.job import Ports
+from syncer.run.keeping import Keeping
+from syncer.run.seen import Seen
+from syncer.run.sending import Sending
+
+
+class Burial:
+    """Sends the tombstones of one run, after everything that the run read is settled.
+
+    Before a tombstone goes out it is written down that nobody knows which version the API holds: a row that returns is
+    sent then, whatever became of the tombstone.
+    """
+
+    def __init__(
+        self,
+        mapping: CollectionMapping,
+        seen: Seen,
+        ports: Ports,
+        keeping: Keeping,
+        *,
+        run: RunReport,
+        checkpoint: Checkpoint | None,
+        digest: str,
+        forbidden: Callable[[], SyncerError | None],
+        withheld: SyncerError | None,
+    ) -> None:
+        self.run = run
+        self.failure: Exception | None = withheld
+        #: whether every vanished object is marked
+        self.complete = False
+        self.checkpoint = checkpoint
+        self._mapping = mapping
+        self._seen = seen
+        self._ports = ports
+        self._keeping = keeping
+        self._digest = digest
+        self._forbidden = forbidden
+        self._ledger = Ledger()
+        self._batcher = Batcher(mapping.collection, ports.delivery.limits)
+        self._sending = Sending(
+            ports.delivery, self._ledger, synchronous=lambda _: False, forbidden=forbidden, settled=self._settle,
+            halted=lambda: self._halted,
+        )  # fmt: skip
+
+    @property
+    def _halted(self) -> bool:
+        if self.failure is None:
+            crash = self._sending.crash
+            self.failure = self._forbidden() or (crash if isinstance(crash, Exception) else None)
+        return self.failure is not None or self._ports.stop.is_set()
+
+    async def flow(self) -> None:
+        """Mark them all, or none when a guard speaks against it."""
+        if self._halted:
+            return
+        try:
+            sent = await self._send()
+        finally:
+            await self._sending.drain(self._ports.stop)
+        self.complete = sent and not self._halted
+
+    async def _send(self) -> bool:
+        pages = self._seen.pages()
+        while (page := await asyncio.to_thread(next, pages, None)) is not None:
+            first = self._ledger.chunk_read(len(page), Mark())
+            objects = [tombstone(self._mapping, each, row, self.run.started_at) for row, each in enumerate(page, first)]
+            self._keeping.unsure(page)
+            await self._commit(self.run)
+            for batch in (*self._batcher.add(objects), *self._batcher.flush()):
+                if not await self._sending.put(batch):
+                    return False
+        return True
+
+    def _settle(self, batch: Batch, receipt: Receipt) -> None:
+        more = Counts(
+            deleted=len(receipt.accepted), requests=receipt.requests, retried=receipt.retried, bytes=receipt.bytes
+        )
+        self.run = replace(self.run, counts=self.run.counts + more)
+        self._keeping.gone([each.id for each in receipt.accepted if each.id not in receipt.in_doubt])
+        if receipt.failure is not None:
+            self._ledger.fail(batch)
+            self.failure = self.failure or receipt.failure
+            return
+        self._ledger.settle(batch)
+        if receipt.rejections:
+            self.failure = self.failure or DeliveryError(
+                f"mapping {self._mapping.name}: the API refused tombstones: {receipt.rejections[0].code}",
+                "the next full run sends them again",
+            )
+        self._ports.notice(RunProgressed(mapping=self.run.mapping, run_id=self.run.run_id, counts=self.run.counts))
+
+    async def finish(self, run: RunReport) -> None:
+        """The last commit. When all are marked, what is known comes from this query, and what is long gone may go."""
+        await self._commit(run, ended=self.complete)
+
+    async def _commit(self, run: RunReport, *, ended: bool = False) -> None:
+        await self._keeping.commit(
+            run, lambda: None, settled=0, swept=False, basis=self._digest if ended else None,
+            outdated=run.started_at - self._mapping.refresh_after if ended else None,
+        )  # fmt: skip

@@ -1,0 +1,49 @@
+"""What a run is handed: the mapping, what was asked for, and what it touches of the world."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from syncer.core.events import Event
+from syncer.core.model import CollectionMapping
+from syncer.core.plan import RunOptions
+from syncer.delivery.base import Delivery
+from syncer.run.keeping import Cadence
+from syncer.source.base import Source
+from syncer.state.base import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """What a run touches of the world."""
+
+    #: opened at its first use, so that a source that cannot be opened fails its own run only
+    source: Callable[[], Source]
+    delivery: Delivery
+    store: Store
+    notice: Callable[[Event], None]
+    now: Callable[[], datetime]
+    #: seconds of a clock that only goes forward
+    monotonic: Callable[[], float]
+    #: set: stop reading, finish what is in flight
+    stop: asyncio.Event
+    cadence: Cadence = field(default_factory=Cadence)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A mapping to run and all it needs."""
+
+    mapping: CollectionMapping
+    options: RunOptions
+    ports: Ports
+    #: IANA name of the zone of naive timestamps
+    timezone: str
+    #: who holds the lease: host, process
+    owner: str
+    run_id: str
+    #: whether a run record is to be sent of the run
+    recorded: bool = False
