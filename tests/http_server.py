@@ -94,6 +94,7 @@ class ScriptedServer:
         self._script = script
         self._reads = reads
         self._writers: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Server | None = None
         self._shut: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -103,11 +104,16 @@ class ScriptedServer:
         """URL without a path."""
         return f"http://127.0.0.1:{self.port}"
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection."""
+    def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """A connection was made. Known from now on, so that `close` cuts it however soon it comes."""
         self.connections += 1
         self.open_connections += 1
         self._writers.add(writer)
+        serving = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        self._serving.add(serving)
+        serving.add_done_callback(self._serving.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             with suppress(ConnectionError, asyncio.IncompleteReadError):
                 if not self._reads:
@@ -127,7 +133,7 @@ class ScriptedServer:
         place = socket.create_server(("127.0.0.1", self.port))
         if not self._reads:  # keep the kernel from reading in our stead
             place.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        self._listener = await asyncio.start_server(self.serve, sock=place, ssl=tls)
+        self._listener = await asyncio.start_server(self.connected, sock=place, ssl=tls)
         self.port = place.getsockname()[1]
 
     def listen_again(self) -> None:
@@ -155,6 +161,9 @@ class ScriptedServer:
 
     async def close(self) -> None:
         """Listen no more. Cut every connection, and wait until the loop has let go of it."""
+        # connections that were accepted just now are tasks of the loop, which leaks them if the listener closes first
+        while coming := asyncio.all_tasks() - self._serving - {asyncio.current_task()}:
+            await asyncio.wait(coming)
         if self._listener is not None:
             self._listener.close()
         if self._shut is not None:

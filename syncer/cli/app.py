@@ -23,6 +23,7 @@ COMMANDS = {
     "init": ("init", "Look at a database and write a commented config for it."),
     "check": ("check", "Validate the config, then look at databases, keys, types and schedules."),
     "preview": ("preview", "Print the exact request bodies a mapping would send."),
+    "plan": ("plan", "What a run would send, take and cost. Sends and writes nothing."),
     "run": ("run", "Sync mappings once, now."),
     "serve": ("serve", "Run mappings on their schedules until stopped."),
     "status": ("status", "Per mapping: last run, watermark, lag, next run, dead letters."),

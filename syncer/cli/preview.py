@@ -6,11 +6,10 @@ import click
 
 from syncer.cli.app import Globals
 from syncer.config import Config, select_mappings
-from syncer.core.batch import Batcher
+from syncer.core.batch import Batcher, encoded
 from syncer.core.model import CollectionMapping, Limits, Mode
 from syncer.core.plan import RunPlan
 from syncer.core.shape import Shaped
-from syncer.delivery.objects_api import encoded
 from syncer.run.shaping import shaper_for
 from syncer.source import open_source
 

@@ -6,16 +6,16 @@ import asyncio
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import click
 
 from syncer.cli.app import Globals
 from syncer.cli.report import advice, as_json, table
-from syncer.cli.selection import selecting
+from syncer.cli.selection import reading, selecting, wanted
 from syncer.config import Config, select_mappings
-from syncer.core.model import CollectionMapping, Mode, RunReport
+from syncer.core.model import CollectionMapping, RunReport
 from syncer.core.plan import RunOptions
-from syncer.errors import UsageError
 from syncer.observe.logs import LogObserver
 from syncer.observe.progress import ProgressObserver
 from syncer.run.executor import exit_code
@@ -39,12 +39,7 @@ letters, 4 another process runs the mapping, 130 or 143 interrupted with progres
 """
 )
 @selecting
-@click.option("--full", is_flag=True, help="Read everything, whatever the watermark says.")
-@click.option("--resend", is_flag=True, help="Send unchanged objects too; without --from and --to, everything.")
-@click.option("--from", "start", metavar="X", help="Only rows whose watermark is at least X; saves no checkpoint.")
-@click.option("--to", "end", metavar="Y", help="Only rows whose watermark is below Y; saves no checkpoint.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Read at most N rows of each mapping.")
-@click.option("--allow-deletes", is_flag=True, help="Mark vanished rows as deleted, however many they are.")
+@reading
 @click.option("--allow-changes", is_flag=True, help="Send, whatever max_objects_per_run and max_change_ratio say.")
 @click.option("--dry-run", is_flag=True, help="Read and compare, but send and write nothing.")
 @click.option("--fail-fast", is_flag=True, help="Stop after the first mapping that fails.")
@@ -66,16 +61,10 @@ def run(
     output: str,
 ) -> int:
     """Sync mappings once, now."""
-    ranged = start is not None or end is not None
-    if ranged and full:
-        raise UsageError("--from and --to do not go with --full", "syncer run --help")
+    asked = wanted(full=full, resend=resend, start=start, end=end, limit=limit, allow_deletes=allow_deletes)
+    asked = replace(asked, allow_changes=allow_changes, dry_run=dry_run)
     config = options.load()
     mappings = select_mappings(config, select, exclude)
-    everything = full or (resend and not ranged)
-    asked = RunOptions(
-        mode=Mode.FULL if everything else Mode.INCREMENTAL, start=start, end=end, limit=limit, dry_run=dry_run,
-        resend=resend, allow_deletes=allow_deletes, allow_changes=allow_changes,
-    )  # fmt: skip
     return run_mappings(options, config, mappings, asked, fail_fast=fail_fast, output=output)
 
 

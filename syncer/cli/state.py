@@ -24,7 +24,7 @@ from syncer.core.model import (
     Watermark,
 )
 from syncer.core.plan import RunPlan, digest_of
-from syncer.core.shape import Property, properties_of
+from syncer.core.properties import Property, properties_of
 from syncer.core.watermark import encode
 from syncer.errors import UsageError
 from syncer.run.contradicting import adopted, contradicting

@@ -11,9 +11,14 @@ def render(headers: Sequence[str], rows: Sequence[Sequence[object]], *, most: in
     """A table with a header line. Numbers align right; cells longer than `most` are cut with an ellipsis."""
     texts = [[_cell(value, most) for value in row] for row in rows]
     widths = [max(map(_width, column)) for column in zip(headers, *texts, strict=True)]
-    numeric = [all(isinstance(row[index], int | float) for row in rows) and bool(rows) for index in range(len(headers))]
+    numeric = [_is_numeric([row[index] for row in rows]) for index in range(len(headers))]
     lines = [headers, ["-" * width for width in widths], *texts]
     return "\n".join(_line(line, widths, numeric) for line in lines)
+
+
+def _is_numeric(column: Sequence[object]) -> bool:
+    numbers = [isinstance(value, int | float) for value in column if value is not None]
+    return bool(numbers) and all(numbers)
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -> str:

@@ -14,6 +14,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, W
 from syncer.config import scalars
 
 _DURATION = {"type": "string", "pattern": r"^([0-9]+[wdhms])+$|^\$\{.*\}$", "examples": ["30s", "5m", "1h30m", "50d"]}
+_SHARE = {
+    "anyOf": [
+        {"type": "number", "minimum": 0, "maximum": 1},
+        {"type": "string", "pattern": r"^(100|[0-9]{1,2}(\.[0-9]+)?)%$|^\$\{.*\}$"},
+    ],
+    "examples": ["20%", 0.2],
+}
 
 Text: TypeAlias = Annotated[str, Field(min_length=1)]
 Boolean: TypeAlias = Annotated[bool, BeforeValidator(scalars.boolean)]
@@ -23,6 +30,7 @@ Lookback: TypeAlias = Annotated[
     BeforeValidator(scalars.lookback),
     WithJsonSchema({"anyOf": [_DURATION, {"type": "integer", "minimum": 0}]}),
 ]
+Share: TypeAlias = Annotated[float, Field(ge=0, le=1), BeforeValidator(scalars.share), WithJsonSchema(_SHARE)]
 Timezone: TypeAlias = Annotated[str, BeforeValidator(scalars.timezone), WithJsonSchema({"type": "string"})]
 DatabaseUrl: TypeAlias = Annotated[SecretStr, BeforeValidator(scalars.database_url)]
 PropertyType: TypeAlias = Literal[
@@ -77,6 +85,10 @@ class DestinationKeys(Keys):
     retry_for: Duration = Field(
         default="5m", validate_default=True, description="A run gives up after this long without one accepted request."
     )
+    budget: Annotated[int, Field(ge=0), BeforeValidator(scalars.integer)] | None = Field(
+        default=None,
+        description="Objects to be sent in a calendar month, UTC: `syncer plan` warns when a run would exceed it.",
+    )
     run_records: Text | None = Field(
         default=None,
         description="Collection that every run is added to as an object, so that freshness stands beside the data.",
@@ -130,7 +142,7 @@ class DeletesKeys(Keys):
     deleted_at: Annotated[str, BeforeValidator(scalars.property_name)] = Field(
         default="deleted_at", description="Property that says when the run began which missed the row."
     )
-    max_share: Annotated[float, Field(ge=0, le=1), BeforeValidator(scalars.share)] = Field(
+    max_share: Share = Field(
         default="20%",
         validate_default=True,
         description="Send no tombstone, and fail, when more than this part of the known objects vanished at once.",
@@ -244,7 +256,7 @@ class MappingKeys(Keys):
     max_objects_per_run: Annotated[int, Field(ge=0), BeforeValidator(scalars.integer)] | None = Field(
         default=None, description="Send nothing, and fail, when a run would send more objects: each one is billed."
     )
-    max_change_ratio: Annotated[float, Field(ge=0, le=1), BeforeValidator(scalars.share)] | None = Field(
+    max_change_ratio: Share | None = Field(
         default=None,
         description="Send nothing, and fail, when a run would change a larger part of the known objects it reads.",
     )

@@ -96,6 +96,7 @@ def _destination(keys: DestinationKeys) -> DestinationConfig:
         max_in_flight=keys.max_in_flight,
         requests_per_second=keys.requests_per_second,
         retry_for=keys.retry_for,
+        budget=keys.budget,
         run_records=keys.run_records,
     )
 

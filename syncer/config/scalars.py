@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from decimal import Decimal
 from ipaddress import ip_address
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
@@ -67,10 +68,14 @@ def deletes(value: object) -> str:
 def share(value: object) -> float:
     """Part of a whole: `20%` or `0.2`."""
     written = text(value, "a share such as `20%`")
-    found = number(written[:-1]) / 100 if written.endswith("%") else number(written)
+    percent = written.endswith("%")
+    plain = written[:-1] if percent else written
+    number(plain)
+    # in decimal: 33.3% is what 0.333 is
+    found = Decimal(plain) / 100 if percent else Decimal(plain)
     if not 0 <= found <= 1:
         raise ValueError("expected a share between `0%` and `100%`")
-    return found
+    return float(found)
 
 
 def boolean(value: object) -> bool:

@@ -208,7 +208,7 @@ def property_changes(table: SurveyedTable, key: Sequence[str]) -> list[Suggested
     """What has to be changed about properties, in the order of the columns, and what should be looked at.
 
     1. The key column that becomes `id` is no property.
-    2. Secrets are dropped, with every column that becomes the same property.
+    2. Secrets are dropped.
     3. Names that the warehouse keeps for itself, and columns without letter or digit, get another name.
     4. Of columns that become the same property, one keeps the name: the one that is spelled so, else the first.
     """
@@ -217,14 +217,13 @@ def property_changes(table: SurveyedTable, key: Sequence[str]) -> list[Suggested
         if not _is_id(column, key):
             groups[snake_case(column.name)].append(column)
     keepers = {name: next((each for each in group if each.name == name), group[0]) for name, group in groups.items()}
-    secret = {name for name, group in groups.items() if any(is_secret(each) for each in group)}
     taken = {*groups, *RESERVED_PROPERTIES}
     found: list[SuggestedProperty] = []
     for column in table.columns:
         name = snake_case(column.name)
         if _is_id(column, key):
             continue
-        if name in secret:
+        if is_secret(column):
             found.append(SuggestedProperty(column=column.name, drop=True, why="looks secret"))
         elif name in RESERVED_PROPERTIES or not name:
             wanted = f"row_{name}" if name else "column"

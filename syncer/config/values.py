@@ -36,6 +36,8 @@ class DestinationConfig:
     requests_per_second: float | None = None
     #: a run gives up after this long without one accepted request
     retry_for: timedelta = timedelta(minutes=5)
+    #: objects that may be sent in a calendar month; None: any number
+    budget: int | None = None
     #: collection of the run records; None: there are none
     run_records: str | None = None
 

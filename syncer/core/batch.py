@@ -1,8 +1,10 @@
-"""Objects into batches under a delivery's limits, in row order. Pure."""
+"""Objects into batches under a delivery's limits, in row order, and a batch into a request's body. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+
+import orjson
 
 from syncer.core.model import Batch, Limits, SegmentObject
 
@@ -55,3 +57,9 @@ class Batcher:
         self._gathered, self._size = [], 0
         self._ids.clear()
         return batch
+
+
+def encoded(collection: str, objects: Sequence[SegmentObject]) -> bytes:
+    """The body of `POST /v1/set`. Properties are encoded already and go in as they are."""
+    items = b",".join(b'{"id":%b,"properties":%b}' % (orjson.dumps(each.id), each.properties) for each in objects)
+    return b'{"collection":%b,"objects":[%b]}' % (orjson.dumps(collection), items)

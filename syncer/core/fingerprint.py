@@ -52,15 +52,10 @@ def changed(
     """
     seen: set[str] = set()
     found: list[SegmentObject] = []
+    expired = now - refresh_after
     for each in objects:
         before = known.get(each.id)
-        again = each.id in seen
-        if (
-            again
-            or before is None
-            or before.digest != fingerprint(each, scope)
-            or now - before.sent_at >= refresh_after
-        ):
+        if before is None or before.digest != fingerprint(each, scope) or before.sent_at <= expired or each.id in seen:
             found.append(each)
             seen.add(each.id)
     return found

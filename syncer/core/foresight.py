@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from syncer.core.fuse import blown
 from syncer.core.model import CollectionMapping, RunReport
-from syncer.errors import SyncerError, TooManyChanges
+from syncer.errors import NearlyAllRejected, SyncerError, TooManyChanges
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +24,7 @@ class Foresight:
     #: rejections by code
     refused: Mapping[str, int]
     requests: int
-    #: of property text
+    #: of request bodies
     bytes: int
     #: why the tombstones would be held back
     withheld: SyncerError | None
@@ -34,6 +35,28 @@ class Foresight:
     def objects(self) -> int:
         """How many would be sent, and so be billed."""
         return self.added + self.changed + self.deleted
+
+    @property
+    def skipped(self) -> int:
+        """How many rows are left out by request."""
+        return self.report.counts.skipped - self.added - self.changed
+
+
+def hindrances(mapping: CollectionMapping, found: Foresight) -> list[SyncerError]:
+    """Everything that would make the run fail though it could read: guards, and the fuse of rejections."""
+    told = [withheld(mapping, found), _fuse(mapping, found), found.withheld]
+    return [each for each in told if each is not None]
+
+
+def _fuse(mapping: CollectionMapping, found: Foresight) -> NearlyAllRejected | None:
+    counts = found.report.counts
+    if not blown(counts.rejected, counts.skipped + counts.unchanged):
+        return None
+    return NearlyAllRejected(
+        f"mapping {mapping.name}: {counts.rejected:,} of {counts.read:,} rows would be rejected; "
+        "a run stops before they fill the dead letters",
+        f"look at the objects: syncer preview {mapping.name}",
+    )
 
 
 def withheld(mapping: CollectionMapping, found: Foresight) -> TooManyChanges | None:
@@ -47,7 +70,8 @@ def withheld(mapping: CollectionMapping, found: Foresight) -> TooManyChanges | N
             hint,
         )
     known = found.changed + found.report.counts.unchanged
-    if ratio is not None and found.changed > ratio * known:
+    # divided, not multiplied: 29 of 100 is 29% also as a binary fraction
+    if ratio is not None and found.changed and found.changed / known > ratio:
         return TooManyChanges(
             f"mapping {name}: the run would change {found.changed:,} of {known:,} known objects, more than "
             f"`max_change_ratio`, {ratio:.0%}; nothing was sent",

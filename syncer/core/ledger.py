@@ -44,6 +44,11 @@ class Ledger:
         return len(self._waiting)
 
     @property
+    def busy(self) -> bool:
+        """Whether any batch waits or is in flight."""
+        return bool(self._pending)
+
+    @property
     def read(self) -> int:
         """How many rows were read."""
         return self._read

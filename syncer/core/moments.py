@@ -37,6 +37,21 @@ def to_timestamp(zone: tzinfo) -> Converter:
 
 
 def _moment(value: str, zone: tzinfo) -> str:
+    return _usual(value) or _unusual(value, zone)
+
+
+def _usual(value: str) -> str | None:
+    """`2026-03-01 12:00:00+00`, with or without a fraction, as databases print instants: without much ado."""
+    if value[10:11] != " " or value[-3:] != "+00" or value[19:20] not in ("+", ".") or value[4:5] != "-":
+        return None
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return f"{value[:10]}T{value[11:]}:00"
+
+
+def _unusual(value: str, zone: tzinfo) -> str:
     match = _MOMENT.fullmatch(value)
     if match is None or _BEYOND.fullmatch(value):
         raise _no_date(value, "a date and time as text")
@@ -78,6 +93,13 @@ def to_date(value: object) -> Value:
         return value.isoformat()[:10]
     if not isinstance(value, str):
         raise mismatch(value, "a date as text")
+    if len(value) == 10 and value[4] == value[7] == "-":
+        try:
+            date.fromisoformat(value)
+        except ValueError:
+            pass  # told below
+        else:
+            return value
     match = _MOMENT.fullmatch(value)
     if match is None or _BEYOND.fullmatch(value):
         raise _no_date(value, "a date as text")

@@ -132,7 +132,7 @@ def plan_run(
             limit=options.limit, advances=False, saves=False,
         )  # fmt: skip
     known = checkpoint is not None and checkpoint.digest == digest
-    after = checkpoint.position if known and checkpoint is not None and saves else None
+    after = checkpoint.position if known and checkpoint is not None else None
     full = options.mode is Mode.FULL or rule is None or checkpoint is None or checkpoint.watermark is None
     if full:
         lowers = known and checkpoint is not None and checkpoint.watermark is not None

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Literal, TypeAlias
 
 from syncer.core.model import Kind, PropertyType
-from syncer.core.shape import Property
+from syncer.core.properties import Property
 
 Policy: TypeAlias = Literal["evolve", "warn", "freeze"]
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import tzinfo
@@ -16,39 +15,21 @@ from decimal import Decimal
 import orjson
 
 from syncer.core.converters import converter_for
-from syncer.core.model import CollectionMapping, Column, PropertyRule, Rejection, Row, SegmentObject
-from syncer.core.naming import RESERVED_PROPERTIES, object_id, snake_case
+from syncer.core.model import CollectionMapping, Column, Rejection, Row, SegmentObject
+from syncer.core.naming import object_id, snake_case
+from syncer.core.properties import Property, properties_of, retired_of
 from syncer.core.tombstone import living
 from syncer.core.values import Converter, NotFinite, Refusal, Value, fragment_text, to_json, to_text
 from syncer.core.watermark import encode_key
-from syncer.errors import MappingError
 
 #: Objects API page: each value must be less than 32 KB
 MAX_VALUE = 32 * 1024
-
-#: a property's own name, beside columns' names in the keys of `properties`
-_PROPERTY = re.compile(r"[a-z_][a-z0-9_]*")
 
 #: integers below it are written without further ado
 _PLAIN_INTEGER = 10**30
 
 #: what JSON needs around one object in a request body, generously
 _ENVELOPE = 1_024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Property:
-    """One property of a mapping and the column it comes from."""
-
-    name: str
-    column: Column
-    index: int
-    rule: PropertyRule
-
-    @property
-    def reserved(self) -> bool:
-        """Whether the warehouse keeps this name for itself, so that the value is lost there."""
-        return self.name in RESERVED_PROPERTIES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,68 +51,6 @@ class Shaped:
         """Every id that was read, whatever became of its row."""
         refused = [each.id for each in self.rejections if each.id is not None]
         return [*(each.id for each in self.objects), *refused, *self.passed]
-
-
-def properties_of(mapping: CollectionMapping, columns: Sequence[Column], key: Sequence[str]) -> tuple[Property, ...]:
-    """The properties a mapping's columns become, in column order.
-
-    Raises:
-        MappingError: two columns become the same property, a column's name holds neither letter nor digit, or
-            `properties` names something the query does not return, or retires something that it does.
-    """
-    rules = dict(mapping.properties)
-    found: dict[str, Property] = {}
-    for index, column in enumerate(columns):
-        name = snake_case(column.name)
-        rule = rules.pop(column.name, None) or rules.pop(name, None) or PropertyRule()
-        name = rule.rename or name
-        if rule.drop or (name == "id" and column.name in key):
-            continue
-        if not name:
-            raise MappingError(
-                f"mapping {mapping.name}: column {column.name!r} has neither letter nor digit, so no property name",
-                "give it a name in the query: SELECT ... AS name",
-            )
-        if name in found:
-            raise MappingError(
-                f"mapping {mapping.name}: columns {found[name].column.name!r} and {column.name!r} both become the "
-                f"property {name!r}",
-                f"rename one in the query, or with `properties: {{{column.name}: {{rename: ...}}}}`",
-            )
-        found[name] = Property(name=name, column=column, index=index, rule=rule)
-    _check_retired(mapping, {*found, "id"})
-    _check_living(mapping, found)
-    unknown = ", ".join(sorted(name for name, rule in rules.items() if not rule.retired))
-    if unknown:
-        raise MappingError(
-            f"mapping {mapping.name}: `properties` names what the query does not return: {unknown}",
-            "the query returns: " + ", ".join(snake_case(column.name) for column in columns),
-        )
-    return tuple(found.values())
-
-
-def retired_of(mapping: CollectionMapping) -> tuple[str, ...]:
-    """The properties that a mapping retires, in an order that does not depend on how they are written."""
-    names = (name for name, rule in mapping.properties.items() if rule.retired)
-    return tuple(sorted({name if _PROPERTY.fullmatch(name) else snake_case(name) for name in names}))
-
-
-def _check_retired(mapping: CollectionMapping, sent: Container[str]) -> None:
-    still = [name for name in retired_of(mapping) if name in sent]
-    if still:
-        raise MappingError(
-            f"mapping {mapping.name}: `properties` retires what is still sent: {', '.join(still)}",
-            "take it out of the query, or add `drop: true` or `rename` to it; or remove `retired`",
-        )
-
-
-def _check_living(mapping: CollectionMapping, found: Container[str]) -> None:
-    both = [name for name in living(mapping) if name in found]
-    if both:
-        raise MappingError(
-            f"mapping {mapping.name}: `deletes: tombstone` needs a property that the query returns: {', '.join(both)}",
-            f"name it otherwise: `deletes: {{mode: tombstone, {both[0]}: ...}}`, or rename the query's column",
-        )
 
 
 def compile_shape(
@@ -185,6 +104,9 @@ class Shaper:
         self._living = living(mapping)
         by_name = {column.name: index for index, column in enumerate(columns)}
         self._key = [(by_name[name], converter_for(columns[by_name[name]], zone)) for name in key]
+        self._key_indexes = [by_name[name] for name in key]
+        #: of a key that is one column, and so usually one number
+        self._only_key = self._key_indexes[0] if len(key) == 1 else None
         self._key_kinds = [columns[by_name[name]].kind for name in key]
         rule = mapping.watermark
         self._watermark = by_name[watermark] if watermark is not None else None
@@ -228,14 +150,14 @@ class Shaper:
             identifier = self._id(row)
         except Refusal as refusal:
             return Rejection(code=refusal.code, reason=refusal.reason, row=position)
-        key = encode_key(self._key_kinds, [row[index] for index, _ in self._key])
+        key = encode_key(self._key_kinds, [row[index] for index in self._key_indexes])
         not_finite = self._not_finite
         try:
             body = self._body(row)
         except Refusal as refusal:
             self._not_finite = not_finite  # a refused row sends no null
             return Rejection(code=refusal.code, reason=refusal.reason, row=position, id=identifier, key=key)
-        return SegmentObject(id=identifier, properties=body, row=position, key=key)
+        return SegmentObject(identifier, body, position, key)
 
     def id_of(self, row: Row) -> str | None:
         """The id of a row's object, without shaping the rest of it. None: it has no usable key."""
@@ -245,6 +167,8 @@ class Shaper:
             return None
 
     def _id(self, row: Row) -> str:
+        if self._only_key is not None and type(number := row[self._only_key]) is int and abs(number) < _PLAIN_INTEGER:
+            return str(number)
         parts = [_key_text(row[index], converter) for index, converter in self._key]
         identifier = object_id(parts)
         if not identifier:
@@ -257,8 +181,15 @@ class Shaper:
         values = [row[index] for index in self._indexes]
         for position, converter in self._converters:
             value = values[position]
-            if value is not None:
-                values[position] = self._converted(position, value, converter)
+            if value is None:
+                continue
+            try:
+                values[position] = converter(value)
+            except NotFinite:
+                self._not_finite += 1
+                values[position] = None
+            except Refusal as refusal:
+                raise Refusal(refusal.code, f"{self._names[position]} {refusal.reason}") from None
         if not self._plain or self._omit_nulls:
             named = self._arranged(values)
         else:
@@ -272,15 +203,6 @@ class Shaper:
         if not named:
             raise Refusal("EMPTY_PROPERTIES", "has no property left to send")
         return self._encoded(named)
-
-    def _converted(self, position: int, value: object, converter: Converter) -> Value:
-        try:
-            return converter(value)
-        except NotFinite:
-            self._not_finite += 1
-            return None
-        except Refusal as refusal:
-            raise Refusal(refusal.code, f"{self._names[position]} {refusal.reason}") from None
 
     def _arranged(self, values: list[object]) -> dict[str, object]:
         named: dict[str, object] = {}

@@ -13,6 +13,8 @@ from syncer.errors import TooManyDeleted
 GONE = b"\x00"
 #: stored in place of a fingerprint: a tombstone is on its way, so nobody knows which version the API holds
 UNSURE = b"\x01"
+#: stored in place of a fingerprint: the object's first version is on its way, or nobody knows what became of it
+BORN = b"\x02"
 
 
 def living(mapping: CollectionMapping) -> dict[str, object]:
@@ -45,7 +47,7 @@ def guard(mapping: CollectionMapping, *, known: int, vanished: int, read: int, e
         why = f"the query returned no row at all, so {told}"
     elif edited:
         why = f"the query, key or destination changed, and {told}"
-    elif vanished > share * known:
+    elif vanished / known > share:  # divided, not multiplied: 29 of 100 is 29% also as a binary fraction
         why = f"{told}, more than {share:.0%}"
     else:
         return None

@@ -73,6 +73,8 @@ def to_integer(value: object) -> Value:
 
 def to_float(value: object) -> Value:
     """Binary floats; NaN and infinities are `NotFinite`."""
+    if type(value) is float and value - value == 0:
+        return value
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         raise mismatch(value, "a number")
     try:

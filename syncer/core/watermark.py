@@ -137,8 +137,14 @@ def encode_key(kinds: Sequence[Kind], values: Sequence[object]) -> str:
     Raises:
         ValueError: a part is None; such a row has no key.
     """
-    parts = [_key_part(kind, value) for kind, value in zip(kinds, values, strict=True)]
-    return json.dumps([[str(kind), text] for kind, text in parts], separators=(",", ":"))
+    return f"[{','.join(map(_encoded_part, kinds, values))}]"
+
+
+def _encoded_part(kind: Kind, value: object) -> str:
+    if type(value) is int:
+        return f'["integer","{value}"]'
+    kind, text = _key_part(kind, value)
+    return f'["{kind}",{json.dumps(text)}]'
 
 
 def _key_part(kind: Kind, value: object) -> tuple[Kind, str]:

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 import orjson
 
+from syncer.core.batch import encoded
 from syncer.core.model import Batch, Limits, Receipt, SegmentObject
 from syncer.core.verdict import Action, Verdict
 from syncer.delivery.base import permitted
@@ -135,4 +136,4 @@ class MemoryDelivery:
 
 
 def _size(batch: Batch) -> int:
-    return sum(len(each.properties) for each in batch.objects)
+    return len(encoded(batch.collection, batch.objects))

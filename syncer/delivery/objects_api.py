@@ -12,9 +12,8 @@ from datetime import UTC, datetime
 from typing import Literal
 from urllib.parse import quote
 
-import orjson
-
 from syncer import __version__
+from syncer.core.batch import encoded
 from syncer.core.events import DeliveryPaused, Event, RequestRetried
 from syncer.core.fingerprint import destination_of
 from syncer.core.model import Batch, Limits, Receipt, SegmentObject
@@ -276,9 +275,3 @@ class ObjectsApi:
         self._failure = self._failure or failure
         self._rest.end()
         return failure
-
-
-def encoded(collection: str, objects: Sequence[SegmentObject]) -> bytes:
-    """The request body. Properties are encoded already and go in as they are."""
-    items = b",".join(b'{"id":%b,"properties":%b}' % (orjson.dumps(each.id), each.properties) for each in objects)
-    return b'{"collection":%b,"objects":[%b]}' % (orjson.dumps(collection), items)

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import datetime
+from itertools import chain
 
-from syncer.core.batch import Batcher
+from syncer.core.batch import Batcher, encoded
 from syncer.core.events import RunProgressed
 from syncer.core.ledger import Ledger
-from syncer.core.model import Batch, Checkpoint, CollectionMapping, Counts, Mark, Receipt, RunReport
+from syncer.core.model import Batch, Checkpoint, CollectionMapping, Counts, Limits, Mark, Receipt, RunReport
 from syncer.core.tombstone import tombstone
 from syncer.errors import DeliveryError, SyncerError
 from syncer.run.job import Ports
 from syncer.run.keeping import Keeping
 from syncer.run.seen import Seen
 from syncer.run.sending import Sending
+
+
+def graves(mapping: CollectionMapping, seen: Seen, limits: Limits, at: datetime) -> Iterator[int]:
+    """Bytes of each request that would carry tombstones. Blocks."""
+    batcher = Batcher(mapping.collection, limits)
+    objects = (tombstone(mapping, each, 0, at) for page in seen.pages() for each in page)
+    for batch in chain(batcher.add(objects), batcher.flush()):
+        yield len(encoded(batch.collection, batch.objects))
 
 
 class Burial:

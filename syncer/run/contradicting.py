@@ -7,8 +7,8 @@ from datetime import datetime
 
 from syncer.core.events import Event, Noticed
 from syncer.core.model import CollectionMapping, PropertyType
+from syncer.core.properties import Property, retired_of
 from syncer.core.property_types import Contradiction, contradictions, types_after, types_of
-from syncer.core.shape import Property, retired_of
 from syncer.errors import MappingError
 
 

@@ -11,7 +11,8 @@ from types import MappingProxyType
 
 from syncer.core.model import CollectionMapping, Column, Kind, Mode, PropertyType
 from syncer.core.plan import RunPlan
-from syncer.core.shape import Property, Shaped, properties_of
+from syncer.core.properties import Property, properties_of
+from syncer.core.shape import Shaped
 from syncer.core.watermark import check_kind, lookback_of
 from syncer.errors import SourceUnreachable, SyncerError
 from syncer.run.contradicting import adoption, contradicting

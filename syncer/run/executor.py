@@ -18,12 +18,13 @@ from syncer.core.model import Checkpoint, Counts, Doubt, Mode, Outcome, RunRepor
 from syncer.core.plan import RunOptions, RunPlan, plan_run
 from syncer.core.tombstone import guard
 from syncer.errors import LeaseHeld, LeaseLost, SourceError, Stopped, SyncerError
-from syncer.run.burying import Burial
+from syncer.run.burying import Burial, graves
 from syncer.run.job import Job
 from syncer.run.keeping import Keeping
 from syncer.run.leasing import Holding, holding
 from syncer.run.pipeline import Pipeline
 from syncer.run.preparing import Prepared, prepare
+from syncer.run.promised import Promised
 from syncer.run.seen import Seen
 from syncer.state.base import Commit
 
@@ -81,6 +82,9 @@ class _Run:
         #: passes over the source, and what the last of them saw
         self._passes: list[Pipeline] = []
         self._seen: Seen | None = None
+        #: of a dry run: what it would have sent, and the bytes of each request that would carry tombstones
+        self._promised: Promised | None = None
+        self._graves: list[int] = []
         #: why the tombstones are held back, and what ended the run early
         self._withheld: SyncerError | None = None
         self._failure: Exception | None = None
@@ -111,12 +115,15 @@ class _Run:
         self._report = prepared.report
         if self._limited:
             await self._stay_within_limits()
+        if self._job.options.dry_run:
+            self._promised = Promised()
+            ended.callback(self._promised.close)
         done = await self._read(prepared, prepared.plan, prepared.report, prepared.checkpoint, ended)
         if done.complete and prepared.reads_again(ahead=done.ahead):
             done = await self._look_back(prepared, done, ended)
         if done.complete and self._seen is not None:
             await self._bury(prepared, done, self._seen)
-        if self._part is not None and self._part.complete and prepared.plan.saves:
+        if self._part is not None and self._part.complete and self._settles:
             await self._settle(prepared, self._part)
         return self._part.failure if self._part is not None else None
 
@@ -169,6 +176,7 @@ class _Run:
         return Keeping(
             mapping, self._job.run_id, scope_of(ports.delivery.identity, mapping.collection), ports.store,
             self._commit, parts=self._parts, cadence=ports.cadence, now=ports.now, monotonic=ports.monotonic,
+            promised=self._promised,
         )  # fmt: skip
 
     @property
@@ -189,15 +197,14 @@ class _Run:
         """What a dry run found."""
         refused = sum((each.refused for each in self._passes), Counter[str]())
         batches = [size for each in self._passes for size in each.batches]
-        deleted = self._seen.vanished if self._seen is not None else 0
         return Foresight(
             report=report,
             added=sum(each.added for each in self._passes),
             changed=sum(each.changed for each in self._passes),
-            deleted=deleted,
+            deleted=self._seen.vanished if self._seen is not None and self._withheld is None else 0,
             refused=refused,
-            requests=len(batches) + -(-deleted // self._job.ports.delivery.limits.objects),
-            bytes=sum(batches),
+            requests=len(batches) + len(self._graves),
+            bytes=sum(batches) + sum(self._graves),
             withheld=self._withheld,
             failure=self._failure,
         )
@@ -225,6 +232,9 @@ class _Run:
         if not job.options.allow_deletes:
             self._withheld = guard(mapping, known=seen.known, vanished=seen.vanished, read=read, edited=prepared.edited)
         if job.options.dry_run:
+            if self._withheld is None:
+                limits, at = job.ports.delivery.limits, done.run.started_at
+                self._graves = await asyncio.to_thread(lambda: list(graves(mapping, seen, limits, at)))
             return
         await done.finish(done.run)
         self._part = Burial(
@@ -232,6 +242,12 @@ class _Run:
             digest=prepared.digest, forbidden=self._forbidden, withheld=self._withheld,
         )  # fmt: skip
         await self._part.flow()
+
+    @property
+    def _settles(self) -> bool:
+        """Whether the run looks after what earlier ones left in doubt; not one of single rows or of a range."""
+        options = self._job.options
+        return options.keys is None and options.start is None and options.end is None and self._withheld is None
 
     async def _settle(self, prepared: Prepared, done: Pipeline | Burial) -> None:
         """Send again what has been in doubt for long enough: the rows as they are now, in order by `Synchronous`."""
@@ -242,7 +258,8 @@ class _Run:
             return
         await done.finish(done.run)
         keys = tuple(dict.fromkeys(key for each in due for key in each.keys))
-        ports.notice(Noticed(mapping=mapping.name, message=f"{len(keys):,} rows were in doubt and are sent again"))
+        if not self._job.options.dry_run:
+            ports.notice(Noticed(mapping=mapping.name, message=f"{len(keys):,} rows were in doubt and are sent again"))
         options = replace(self._job.options, keys=keys, resend=True)
         plan = plan_run(mapping, prepared.described.primary_key, None, prepared.digest, options)
         await self._pass(prepared, plan, options, done.run, done.checkpoint, settles=due)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -17,7 +17,8 @@ from syncer.core.model import (
     RunReport,
     SegmentObject,
 )
-from syncer.core.tombstone import GONE, UNSURE
+from syncer.core.tombstone import BORN, GONE, UNSURE
+from syncer.run.promised import Promised
 from syncer.state.base import Commit, Fingerprint, Store
 
 
@@ -65,6 +66,7 @@ class Keeping:
         cadence: Cadence,
         now: Callable[[], datetime],
         monotonic: Callable[[], float],
+        promised: Promised | None = None,
     ) -> None:
         self._mapping = mapping
         self._run_id = run_id
@@ -83,6 +85,8 @@ class Keeping:
         #: one transaction at a time
         self._turn = asyncio.Lock()
         self._written_at = monotonic()
+        #: of a dry run
+        self._promised = promised
 
     @property
     def due(self) -> bool:
@@ -150,24 +154,36 @@ class Keeping:
         """Store none of the dead letters that are not written yet."""
         self._decided.dead_letters.clear()
 
-    async def known(self, ids: Sequence[str]) -> Mapping[str, Fingerprint]:
+    async def known(self, ids: Sequence[str]) -> dict[str, Fingerprint]:
         """What was last accepted under these ids: the store's word, overruled by what is not stored yet."""
         before = (self._underway, self._decided)
         found = dict(await asyncio.to_thread(self._store.fingerprints, self._mapping.name, ids))
         for decided in (*before, self._underway, self._decided):
+            if not decided.fingerprints:
+                continue
             found.update({each: decided.fingerprints[each] for each in ids if each in decided.fingerprints})
+        if self._promised is not None:
+            found.update(await asyncio.to_thread(self._promised.find, ids, self._now()))
         return found
 
-    async def note(self, run: RunReport, objects: Sequence[SegmentObject]) -> None:
+    async def promise(self, objects: Sequence[SegmentObject]) -> None:
+        """A dry run would have sent them, and looks at them so from now on."""
+        if self._promised is not None:
+            digests = [(each.id, fingerprint(each, self._scope)) for each in objects]
+            await asyncio.to_thread(self._promised.add, digests)
+
+    async def note(self, run: RunReport, objects: Sequence[SegmentObject], born: Sequence[str]) -> None:
         """Write down, durably, which rows are about to be on their way.
 
         Until the note is gone nobody knows which version of them the API holds. It goes with the commit of what became
-        of them; if this process dies before that, the next run finds it.
+        of them; if this process dies before that, the next run finds it. Ids in `born` are known from now on: should
+        their rows vanish, the objects may be there all the same.
         """
         async with self._turn:
             doubt = self._doubt(objects, since=None)
             self._notes.append((doubt.part, objects[-1].row + 1))
-            await asyncio.to_thread(self._write, Commit(run=run, doubts=[doubt]))
+            marks = {each: Fingerprint(digest=BORN, sent_at=self._now()) for each in born}
+            await asyncio.to_thread(self._write, Commit(run=run, doubts=[doubt], fingerprints=marks))
 
     def doubted(self, objects: Sequence[SegmentObject]) -> None:
         """They may have landed, or may land yet, whatever else became of them."""

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from datetime import timedelta
 
-from syncer.core.batch import Batcher
+from syncer.core.batch import Batcher, encoded
 from syncer.core.events import RunProgressed
 from syncer.core.fingerprint import changed, scope_of
 from syncer.core.fuse import blown, judgeable
@@ -63,7 +63,7 @@ class Pipeline:
         self.ahead = False
         #: what is to be sent: objects that were not known, and others
         self.added = self.changed = 0
-        #: batches of a dry run
+        #: bytes of the requests that a dry run does without
         self.batches: list[int] = []
         #: rejections by code
         self.refused: Counter[str] = Counter()
@@ -142,7 +142,7 @@ class Pipeline:
     async def _put(self, batches: Iterator[Batch]) -> bool:
         for batch in batches:
             if self._options.dry_run:
-                self.batches.append(sum(len(each.properties) for each in batch.objects))
+                self.batches.append(len(encoded(batch.collection, batch.objects)))
             elif not await self._sending.put(batch):
                 return False
         return True
@@ -172,23 +172,29 @@ class Pipeline:
         return True
 
     async def _pass_on(self, objects: list[SegmentObject]) -> bool:
-        fresh = await self._changed(objects)
+        fresh, strangers = await self._changed(objects)
         sent = {each.row for each in fresh}
         self._count(unchanged=len(objects) - len(fresh))
         self._keeping.unchanged([each.id for each in objects if each.row not in sent])
         if self._options.dry_run:
             self._count(skipped=len(fresh))
+            await self._keeping.promise(fresh)
         elif fresh:
-            await self._keeping.note(self.run, fresh)
+            await self._keeping.note(self.run, fresh, strangers if self._plan.mapping.deletes is not None else ())
         return await self._put(self._batcher.add(fresh))
 
-    async def _changed(self, objects: list[SegmentObject]) -> list[SegmentObject]:
-        """What must be sent. Of what is in doubt or on its way nothing is certain, so its next version goes as well."""
-        known, now = dict(await self._keeping.known([each.id for each in objects])), self._ports.now()
-        strangers = sum(each.id not in known for each in objects)
-        close = {each for each, before in known.items() if now - before.sent_at < CLOSE}
-        self._shadowed.update(each for each, before in known.items() if before.digest == UNSURE)
-        for each in objects:
+    async def _changed(self, objects: list[SegmentObject]) -> tuple[list[SegmentObject], list[str]]:
+        """What must be sent, and the ids among it that were not known.
+
+        Of what is in doubt or on its way nothing is certain, so its next version goes as well.
+        """
+        known, now = await self._keeping.known([each.id for each in objects]), self._ports.now()
+        strangers = [each.id for each in objects if each.id not in known]
+        lately = now - CLOSE
+        close = {each for each, (_, sent_at) in known.items() if sent_at > lately}
+        self._shadowed.update(each for each, (digest, _) in known.items() if digest == UNSURE)
+        certain = not (self._ledger.busy or self._batcher.first_row is not None or self._doubted)
+        for each in () if certain else objects:
             if self._ledger.pending(each.id) or self._batcher.holds(each.id):
                 close.add(each.id)
                 known.pop(each.id, None)
@@ -197,10 +203,10 @@ class Pipeline:
         fresh = objects
         if self._compares:
             fresh = changed(objects, known, self._scope, now, self._plan.mapping.refresh_after)
-        self.added += strangers
-        self.changed += len(fresh) - strangers
+        self.added += len(strangers)
+        self.changed += len(fresh) - len(strangers)
         self._close.update(close.intersection(each.id for each in fresh))
-        return fresh
+        return fresh, strangers
 
     def _follows(self, batch: Batch) -> bool:
         """Whether the API might process it before an older version, unless it is told to keep the order."""

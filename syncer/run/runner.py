@@ -11,11 +11,12 @@ from types import TracebackType
 
 from syncer.config import Config
 from syncer.core.events import Event
+from syncer.core.foresight import Foresight
 from syncer.core.model import CollectionMapping, Outcome, RunReport
 from syncer.core.plan import RunOptions
 from syncer.delivery import open_delivery
 from syncer.delivery.base import Delivery
-from syncer.run.executor import execute, exit_code
+from syncer.run.executor import execute, exit_code, foresee
 from syncer.run.job import Job, Ports
 from syncer.run.records import Recorder
 from syncer.source import open_source
@@ -121,6 +122,15 @@ class Runner:
         if self._delivery is not None and self._delivery.ended and not self._running and not self.stopping:
             ended, self._delivery = self._delivery, None
             await ended.close()
+
+    async def foresee_all(self, mappings: Sequence[CollectionMapping], options: RunOptions) -> list[Foresight]:
+        """What `run_all` would do, mapping after mapping, until told to stop. Sends and writes nothing."""
+        found: list[Foresight] = []
+        for mapping in mappings:
+            if self.stopping:
+                break
+            found.append(await foresee(self.job(mapping, options)))
+        return found
 
     async def run_all(
         self, mappings: Sequence[CollectionMapping], options: RunOptions, *, fail_fast: bool = False

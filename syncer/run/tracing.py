@@ -28,7 +28,7 @@ from syncer.core.model import (
 from syncer.core.plan import RunOptions, RunPlan, digest_of, plan_run
 from syncer.core.seek import keys_of
 from syncer.core.shape import Shaper
-from syncer.core.tombstone import GONE, UNSURE
+from syncer.core.tombstone import BORN, GONE, UNSURE
 from syncer.core.watermark import encode
 from syncer.errors import CheckpointMismatch, QueryError
 from syncer.run.shaping import shaper_for
@@ -137,6 +137,8 @@ def trace(
     letters = store.dead_letters(mapping.name, ids=[identifier])
     row, keys = search.find(identifier, [each.rejection.key for each in letters if each.rejection.key], tell)
     known = store.fingerprints(mapping.name, [identifier]).get(identifier)
+    if known is not None and known.digest == BORN:
+        known = None  # nothing was accepted yet; what is on its way is in doubt
     checkpoint = store.checkpoint(mapping.name)
     found = Trace(
         mapping=mapping, id=identifier, known=known, row=row, dead_letters=letters, checkpoint=checkpoint,
@@ -225,7 +227,8 @@ class _Search:
         """Whether the next run reads the row. Raises `CheckpointMismatch` when it reads nothing."""
         key = self._described.primary_key
         digest = digest_of(self._mapping, key, self._source.identity(), destination)
-        plan = plan_run(self._mapping, key, found.checkpoint, digest, RunOptions(dry_run=True))
+        # where it begins does not matter: it reads a circle
+        plan = replace(plan_run(self._mapping, key, found.checkpoint, digest, RunOptions(dry_run=True)), after=None)
         if plan.mode is Mode.FULL and plan.start is None:
             return True
         row = found.row

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, inspect, text, types
-from sqlalchemy.engine import Inspector
+from sqlalchemy.engine import URL, Inspector
 from sqlalchemy.exc import SAWarning
 
 from syncer.config.surveyed import Survey, SurveyedColumn, SurveyedTable
@@ -91,8 +91,14 @@ def survey(source: SqlSource, schema: str | None = None) -> Survey:
     others = tuple(each for each in schemas if each != (schema or usual))
     if not tables:
         raise UsageError(f"there are no tables or views in {schema or usual}", _elsewhere(others))
-    url = source.dialect.url.set(password=None, query={})
-    return Survey(url=url.render_as_string(), tables=tuple(tables), other_schemas=others, typed=backend != "sqlite")
+    shown = _without_secrets(source.dialect.url)
+    return Survey(url=shown, tables=tuple(tables), other_schemas=others, typed=backend != "sqlite")
+
+
+def _without_secrets(url: URL) -> str:
+    return URL.create(
+        url.drivername, username=url.username, host=url.host, port=url.port, database=url.database
+    ).render_as_string()
 
 
 def _elsewhere(schemas: Sequence[str]) -> str:
@@ -153,18 +159,17 @@ def _reflected(
     asked: dict[str, Any] = {"schema": schema, "filter_names": names}
     columns = inspector.get_multi_columns(**asked)
     keys = _where_there_are(lambda: inspector.get_multi_pk_constraint(**asked), {})
-    indexes = _where_there_are(lambda: inspector.get_multi_indexes(**asked), None)
-    constraints = _where_there_are(lambda: inspector.get_multi_unique_constraints(**asked), {})
+    # with those of unique constraints, which SQLite alone keeps to itself
+    also: dict[str, Any] = {"include_auto_indexes": True} if inspector.dialect.name == "sqlite" else {}
+    indexes = _where_there_are(lambda: inspector.get_multi_indexes(**asked, **also), None)
     for name in names:
         place = (schema, name)
         key = tuple((keys.get(place) or {}).get("constrained_columns") or ())
         whole = _whole((indexes or {}).get(place) or ())
-        unique = [each for each, distinct in whole.items() if distinct]
-        unique += [tuple(each["column_names"]) for each in constraints.get(place) or ()]
-        begun = frozenset(each[0] for each in (key, *unique, *whole) if each)
+        begun = frozenset(each[0] for each in (key, *whole) if each)
         shown = [each for each in columns.get(place, ()) if (name, each["name"]) not in known.hidden]
         yield SurveyedTable(
-            name=name, schema=schema, primary_key=key, unique=tuple(dict.fromkeys(unique)),
+            name=name, schema=schema, primary_key=key, unique=tuple(each for each, unique in whole.items() if unique),
             columns=tuple(_column(each, key) for each in shown), indexed=None if indexes is None else begun,
             rows=known.rows.get(name), readable=name not in known.unreadable,
         )  # fmt: skip

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from syncer.core.model import Checkpoint, DeadLetter, Doubt, Lease, PropertyType, RunReport
+from syncer.core.tombstone import BORN, UNSURE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fingerprint:
-    """Digest of an object as it was accepted, and when."""
+class Fingerprint(NamedTuple):
+    """Digest of an object as it was accepted, and when. A tuple, because millions of them are made in a run."""
 
     digest: bytes
     sent_at: datetime
@@ -62,7 +62,8 @@ def latest_letters(letters: Sequence[DeadLetter]) -> list[DeadLetter]:
 def outdated_ids(commit: Commit) -> set[str]:
     """The ids whose earlier dead letters a commit replaces or resolves."""
     refused = (each.rejection.id for each in commit.dead_letters)
-    return {*commit.fingerprints, *commit.unchanged, *(each for each in refused if each is not None)}
+    accepted = (each for each, found in commit.fingerprints.items() if found.digest not in (BORN, UNSURE))
+    return {*accepted, *commit.unchanged, *(each for each in refused if each is not None)}
 
 
 def require_fit(lease: Lease, commit: Commit) -> None:
@@ -140,6 +141,9 @@ class Store(Protocol):
 
         With `until`, those that began then or before.
         """
+
+    def sent_since(self, moment: datetime) -> int:
+        """Objects, tombstones included, that runs sent which began then or later; those that are going on count too."""
 
     def unrecorded(self, limit: int) -> Sequence[RunReport]:
         """Runs that are over and whose run record was not sent yet, oldest first. Fenced by no lease."""

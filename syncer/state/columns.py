@@ -129,7 +129,7 @@ class Instant(TypeDecorator[datetime]):
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], datetime | None]:
         """A datetime or damage."""
-        return _integer(dialect, _instant)
+        return _integer(dialect, instant)
 
 
 def _nullable(
@@ -167,10 +167,11 @@ def _whole(convert: Callable[[int], T]) -> Callable[[int | Decimal], T]:
     return converted
 
 
-def _instant(microseconds: int) -> datetime:
+def instant(microseconds: int) -> datetime:
+    """The instant that a number of microseconds stands for. Raises `StateCorrupt`."""
     try:
         return _EPOCH + timedelta(microseconds=microseconds)
-    except OverflowError:
+    except (OverflowError, TypeError):
         raise damaged() from None
 
 

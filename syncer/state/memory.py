@@ -168,6 +168,12 @@ class MemoryStore:
         chosen = (run for run in reversed(newest_last) if mapping in (None, run.mapping))
         return tuple(run for run in chosen if until is None or run.started_at <= until)[:limit]
 
+    def sent_since(self, moment: datetime) -> int:
+        """See `Store.sent_since`."""
+        with self._lock:
+            counted = [run.counts for run in self._runs.values() if run.started_at >= moment]
+        return sum(each.sent + each.deleted for each in counted)
+
     def unrecorded(self, limit: int) -> Sequence[RunReport]:
         """See `Store.unrecorded`."""
         with self._lock:

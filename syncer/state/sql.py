@@ -152,6 +152,13 @@ class SqlStore:
         found = self._database.read(lambda connection: connection.execute(query).mappings().all())
         return tuple(map(rows.run_of, found))
 
+    def sent_since(self, moment: datetime) -> int:
+        """See `Store.sent_since`."""
+        table = tables.runs
+        query = select(func.sum(table.c.sent + table.c.deleted)).where(table.c.started_at >= moment)
+        # NULL without runs; some databases sum integers to decimals
+        return int(self._database.read(lambda connection: connection.execute(query).scalar_one()) or 0)
+
     def unrecorded(self, limit: int) -> Sequence[RunReport]:
         """See `Store.unrecorded`."""
         table, owed = tables.runs, tables.unrecorded

@@ -25,6 +25,7 @@ HEAD = """\
 version: 1
 sources: {app: {url: "${SOURCE_URL}"}}
 destination: {write_key: a-write-key, endpoint: "${ENDPOINT}", retry_for: 1s}
+state: {url: "${STATE_URL:-sqlite:///syncer.db}"}
 mappings:
 """
 POLICIES = """\
@@ -171,6 +172,17 @@ def test_check(house: House) -> None:
         levels = [re.findall(r"^ +(\w+) +property (?:beds|city|stars) ", part, re.MULTILINE) for part in parts[1:]]
         assert levels == [["note"] * 3, ["warning", "warning", "note"], ["error"] * 3]
     assert told.out.count("Try: `properties: {beds: {type: integer}}` sends it as before; `syncer state set ") == 2
+
+
+@pytest.mark.parametrize("house", ["sqlite"], indirect=True)
+def test_check_without_state(house: House) -> None:
+    """Before the first run there is nothing to compare; an unreadable state is told, and the rest checked."""
+    house.mappings(POLICIES)
+    fresh = house.syncer("check")
+    assert (fresh.code, "was sent as" in fresh.out, list(house.syncer.folder.glob("syncer.db*"))) == (0, False, [])
+    broken = house.syncer("check", STATE_URL=house.syncer.environment["SOURCE_URL"])
+    assert_one_clear_error(broken, 1, "is a database of another application")
+    assert broken.out.count("ok       key id: unique and never NULL") == 3
 
 
 @pytest.mark.parametrize("nulls", ["send", "omit"])

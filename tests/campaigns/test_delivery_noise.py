@@ -148,7 +148,7 @@ def _is_acceptance(status: int, body: bytes) -> bool:
 def _readings(text: bytes) -> Iterator[tuple[int, bytes]]:
     for variant in (text, re.sub(rb"\r?\n", b"\r\n", text)):
         answer = http.client.HTTPResponse(_Bytes(variant), method="POST")  # type: ignore[arg-type]
-        with suppress(http.client.HTTPException, OSError, ValueError):
+        with suppress(http.client.HTTPException, OSError, ValueError, OverflowError):
             answer.begin()
             body = answer.read()
             for encoding in answer.headers.get_all("Content-Encoding", [""]):
@@ -204,7 +204,7 @@ def opened(endpoint: str) -> Delivery:
     hurry = Hurry()
     return open_delivery(
         write_key="a-write-key", endpoint=endpoint, notice=lambda _: None, retry_for=timedelta(0),
-        timeouts=Timeouts(connect=30, write=30, read=0.05, attempt=60), max_in_flight=TOGETHER,
+        timeouts=Timeouts(connect=30, write=30, read=0.25, attempt=60), max_in_flight=TOGETHER,
         world=World(clock=hurry.clock, now=hurry.now, sleep=hurry.sleep, rng=random.Random(1)),
     )  # fmt: skip
 
@@ -218,8 +218,6 @@ async def _through(endpoint: str, numbers: Sequence[int]) -> list[Receipt]:
         await delivery.close()
 
 
-# the scripted server's own end of a connection that it broke off may be collected open; the client's ends are counted
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_any_bytes() -> None:
     """Whatever bytes come, every object has one fate, and is accepted only if they are an answer that says so."""
     noisy, count = Noisy(20260301), rounds(300, 100_000)
@@ -234,7 +232,7 @@ def test_any_bytes() -> None:
                 assert not receipt.accepted or tells_acceptance(noisy.of(number)[0]), noisy.of(number)
                 accepted += bool(receipt.accepted)
     # the noise has answers in it, so that it could be believed falsely
-    assert count / 10 < accepted < count / 2
+    assert count / 20 < accepted < count / 2
 
 
 def test_the_judge_of_noise() -> None:

@@ -27,8 +27,8 @@ from syncer.core.model import CollectionMapping, Column, Kind, Mode, Outcome, Ru
 from syncer.core.plan import RunOptions
 from syncer.delivery import open_delivery
 from syncer.run.executor import execute
-from syncer.run.leasing import LEASE_TTL
 from syncer.run.job import Job, Ports
+from syncer.run.leasing import LEASE_TTL
 from syncer.run.runner import utc_now
 from syncer.source.memory import MemorySource
 from syncer.state import MemoryStore

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 from contract.store_examples import MINUTE, NOON, dead_letter, finished_run, leased, run
 
-from syncer.core.model import Outcome
+from syncer.core.model import Counts, Outcome
 from syncer.state import Commit, Store
 
 pytest_plugins = ["contract.store_fixtures"]
@@ -66,6 +67,17 @@ def test_runs_until_a_time(store: Store) -> None:
     assert [each.run_id for each in store.runs("rooms", until=NOON)] == ["run-0"]
     assert store.runs("rooms", until=NOON - MINUTE) == ()
     assert store.runs("hosts", until=NOON + 3 * MINUTE) == ()
+
+
+def test_objects_sent_since_a_time(store: Store) -> None:
+    """Of all mappings, tombstones included, also of runs that go on; a run that began at that very time counts."""
+    assert store.sent_since(NOON) == 0
+    for number, mapping in enumerate(("rooms", "hosts", "rooms")):
+        began = run(mapping, f"run-{number}", NOON + number * MINUTE, counts=Counts(read=9, sent=2**40, deleted=number))
+        store.commit(leased(store, mapping), Commit(run=began))
+    assert store.sent_since(NOON) == 3 * 2**40 + 3
+    assert store.sent_since(NOON + MINUTE) == 2 * 2**40 + 3
+    assert store.sent_since(NOON + timedelta(minutes=2, microseconds=1)) == 0
 
 
 def test_dead_letters_of_an_object(store: Store) -> None:

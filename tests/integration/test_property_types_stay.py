@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from syncer.core.model import CollectionMapping
+from syncer.core.properties import properties_of
 from syncer.core.property_types import contradictions, types_after, types_of
-from syncer.core.shape import properties_of
 from syncer.source import open_source
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -18,8 +18,8 @@ from syncer.core.plan import RunOptions
 from syncer.delivery import objects_api
 from syncer.delivery.objects_api import ObjectsApi
 from syncer.run.executor import execute
-from syncer.run.keeping import Cadence
 from syncer.run.job import Job, Ports
+from syncer.run.keeping import Cadence
 
 if TYPE_CHECKING:
     from sim_world import World

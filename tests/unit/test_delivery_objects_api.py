@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from syncer.core.events import DeliveryPaused, Event, RequestRetried
 from syncer.core.model import Batch, Receipt, SegmentObject
 from syncer.delivery.client import HttpClient
-from syncer.delivery.objects_api import ObjectsApi, World, encoded
+from syncer.delivery.objects_api import ObjectsApi, World
 from syncer.errors import DeliveryError, EndpointMisconfigured, EndpointUnreachable, Unauthorized
 
 Answering = Callable[[httpx.Request], httpx.Response]

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncer.core.model import CollectionMapping, Column, Kind, PropertyRule, PropertyType
+from syncer.core.properties import properties_of
 from syncer.core.property_types import Policy, contradictions, types_after, types_of
-from syncer.core.shape import properties_of
 
 THEN = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 NOW = THEN + timedelta(days=30)

@@ -12,7 +12,7 @@ from unit.run_world import COLUMNS, FULL, ROOMS, World, rooms
 
 from syncer.core.model import Outcome, SegmentObject, TombstoneRule, WatermarkRule
 from syncer.core.plan import RunOptions
-from syncer.core.tombstone import GONE, UNSURE
+from syncer.core.tombstone import BORN, GONE, UNSURE
 from syncer.delivery.memory import MemoryDelivery, Scripted
 from syncer.source.memory import MemorySource
 from syncer.state import MemoryStore, open_store
@@ -280,3 +280,28 @@ def test_a_name_that_the_query_returns_is_refused(make: Callable[[TombstoneRule]
     report = world.run(FULL)
     assert (report.outcome, report.exit_code) == (Outcome.FAILED, 2)
     assert "deletes: tombstone" in (report.error or "")
+
+
+def test_a_first_version_nobody_answered_is_marked_when_its_row_vanishes(world: World) -> None:
+    """It may have landed, so it is known although nothing was ever accepted."""
+    took = world.delivery.objects
+    world.source.rows.append((11, "city 11", 11))
+    world.delivery = MemoryDelivery([Scripted.DOUBT])
+    world.delivery.objects = took
+    assert world.run().outcome is Outcome.FAILED
+    assert world.store.fingerprints("rooms", ["11"])["11"].digest == BORN
+    lose(world, 11)
+    assert world.run(FULL).counts.deleted == 1
+    assert gone(world) == ["11"]
+
+
+def test_a_dead_letter_stays_until_something_is_accepted(world: World) -> None:
+    """Not only until the next version is on its way."""
+    took = world.delivery.objects
+    world.source.rows.append((11, "x" * 40_000, 11))
+    assert world.run().outcome is Outcome.PARTIAL
+    world.source.rows[-1] = (11, "elsewhere", 12)
+    world.delivery = MemoryDelivery([Scripted.FAIL])
+    world.delivery.objects = took
+    assert world.run().outcome is Outcome.FAILED
+    assert [each.rejection.id for each in world.store.dead_letters("rooms")] == ["11"]

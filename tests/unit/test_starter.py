@@ -20,7 +20,7 @@ from syncer.config.surveyed import Survey, SurveyedColumn, SurveyedTable
 from syncer.core.calendar import parse_cron
 from syncer.core.model import Column, Kind, Mode
 from syncer.core.naming import RESERVED_PROPERTIES, collection_problem
-from syncer.core.shape import properties_of
+from syncer.core.properties import properties_of
 
 ENVIRON = {"APP_DATABASE_URL": "sqlite:///app.db", "SEGMENT_WRITE_KEY": "key"}
 ID = SurveyedColumn(name="id", kind=Kind.INTEGER, nullable=False)
@@ -204,6 +204,9 @@ UPDATED = column("updated_at", Kind.INSTANT)
          ["modified_at", "updated_at"]),
         # a type of time before NOT NULL
         ([column("mtime", Kind.INTEGER), column("lastUpdate", Kind.DATE, nullable=True)], ["lastUpdate", "mtime"]),
+        # NOT NULL before an index
+        ([column("changed_at", Kind.INSTANT, nullable=True), column("modified_at", Kind.INSTANT)],
+         ["modified_at", "changed_at"]),
         # an index before the usual order
         ([UPDATED, column("indexed_changed_at", Kind.INSTANT), column("changed_at", Kind.INSTANT)],
          ["changed_at", "updated_at"]),
@@ -293,6 +296,7 @@ def names_sent(*columns: SurveyedColumn, key: tuple[str, ...], folder: Path) -> 
 def test_columns_that_collide_get_other_names(tmp_path: Path) -> None:
     """The one that is spelled as the property keeps it, and no other property is hit by the new name."""
     columns = [column(name) for name in ("a b", "a_b", "A-B", "a_b_2")]
+    assert [each.column for each in property_changes(table("rooms", *columns), ("id",))] == ["a b", "A-B"]
     assert names_sent(ID, *columns, key=("id",), folder=tmp_path) == {
         "a_b_3": "a b", "a_b": "a_b", "a_b_4": "A-B", "a_b_2": "a_b_2",
     }  # fmt: skip

@@ -170,6 +170,16 @@ VARIED = [
     fill(mapping=", tags: a"),
     fill(mapping=", schema: freeze, properties: {a: {retired: null}, b: {rename: c, retired: null}}"),
     fill(mapping=", schema: '${S:-evolve}'"),
+    fill(mapping=", deletes: {max_share: 20%}, max_change_ratio: 33.3%, max_objects_per_run: 0"),
+    fill(mapping=", deletes: {mode: tombstone, is_deleted: gone}, max_change_ratio: 0.2"),
+    fill(destination=", budget: 1000000"),
+    fill(destination=", budget: '${N:-5}'"),
+    fill(destination=", budget: -1"),
+    fill(destination=", budget: lots"),
+    fill(mapping=", deletes: {max_share: 101%}"),
+    fill(mapping=", max_change_ratio: 1.1"),
+    fill(mapping=", max_change_ratio: half"),
+    fill(mapping=", max_objects_per_run: -1"),
     fill(mapping=", schema: strict"),
     fill(mapping=", schema_: warn"),
     fill(mapping=", properties: {a: {retired: true}}"),
@@ -191,7 +201,7 @@ def test_the_schema_and_the_loader_agree(
 def test_both_sides_of_the_agreement_are_tried() -> None:
     """The cases above are not all valid and not all wrong."""
     valid = [jsonschema.Draft202012Validator(json_schema()).is_valid(editor(text)) for text in VARIED]
-    assert (valid.count(True), valid.count(False)) == (12, 22)
+    assert (valid.count(True), valid.count(False)) == (16, 28)
 
 
 def test_the_example_says_nothing_twice() -> None:
