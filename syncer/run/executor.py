@@ -229,8 +229,12 @@ class _Run:
         """Mark as deleted what is known and was not read."""
         mapping, job, read = self._job.mapping, self._job, done.run.counts.read
         await asyncio.to_thread(seen.compare, job.ports.store, mapping.name)
+        # what is new is known too by now, and must not make what vanished look small
+        new = 0 if job.options.dry_run else sum(each.added for each in self._passes)
         if not job.options.allow_deletes:
-            self._withheld = guard(mapping, known=seen.known, vanished=seen.vanished, read=read, edited=prepared.edited)
+            self._withheld = guard(
+                mapping, known=seen.known - new, vanished=seen.vanished, read=read, edited=prepared.edited
+            )
         if job.options.dry_run:
             if self._withheld is None:
                 limits, at = job.ports.delivery.limits, done.run.started_at

@@ -189,7 +189,7 @@ class Pipeline:
         Of what is in doubt or on its way nothing is certain, so its next version goes as well.
         """
         known, now = await self._keeping.known([each.id for each in objects]), self._ports.now()
-        strangers = [each.id for each in objects if each.id not in known]
+        strangers = list(dict.fromkeys(each.id for each in objects if each.id not in known))
         lately = now - CLOSE
         close = {each for each, (_, sent_at) in known.items() if sent_at > lately}
         self._shadowed.update(each for each, (digest, _) in known.items() if digest == UNSURE)

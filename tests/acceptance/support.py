@@ -13,7 +13,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
+
+import warm
+from warm import Told
 
 #: seconds; for conditions that come true at once unless something is broken
 PATIENCE = 60
@@ -39,14 +42,6 @@ mappings:
 """
 
 
-class Told(NamedTuple):
-    """What a command said, and its exit code."""
-
-    code: int
-    out: str
-    err: str
-
-
 @dataclass(kw_only=True)
 class CommandLine:
     """The `syncer` command in a folder, with nothing of this machine's environment that it could lean on."""
@@ -68,11 +63,7 @@ class CommandLine:
 
     def __call__(self, *arguments: str, **environment: str) -> Told:
         """Run a command to its end; keywords are environment variables."""
-        done = subprocess.run(
-            command(arguments), cwd=self.folder, env=self.environ(environment), capture_output=True,
-            stdin=subprocess.DEVNULL, timeout=PATIENCE, check=False,
-        )  # fmt: skip
-        return Told(done.returncode, done.stdout.decode(), done.stderr.decode())
+        return warm.run(arguments, self.folder, self.environ(environment), PATIENCE)
 
     @contextmanager
     def started(self, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:

@@ -136,6 +136,10 @@ def tells_acceptance(text: bytes) -> bool:
     return any(_is_acceptance(status, body) for status, body in _readings(_final(text)))
 
 
+#: of several such headers one may stand for all
+_OTHER_TRANSFER = re.compile(rb"(?im)^transfer-encoding:(?! *chunked *\r?$)[^\n]*\n")
+
+
 def _is_acceptance(status: int, body: bytes) -> bool:
     try:
         said = json.loads(body) if body.strip() else {}
@@ -146,7 +150,8 @@ def _is_acceptance(status: int, body: bytes) -> bool:
 
 
 def _readings(text: bytes) -> Iterator[tuple[int, bytes]]:
-    for variant in (text, re.sub(rb"\r?\n", b"\r\n", text)):
+    ended = re.sub(rb"\r?\n", b"\r\n", text)
+    for variant in (text, ended, _OTHER_TRANSFER.sub(b"", text), _OTHER_TRANSFER.sub(b"", ended)):
         answer = http.client.HTTPResponse(_Bytes(variant), method="POST")  # type: ignore[arg-type]
         with suppress(http.client.HTTPException, OSError, ValueError, OverflowError):
             answer.begin()

@@ -15,6 +15,7 @@ import virtual_time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from syncer.core.batch import encoded
 from syncer.core.events import DeliveryPaused, Event, RequestRetried
 from syncer.core.model import Batch, Receipt, SegmentObject
 from syncer.delivery.client import HttpClient

@@ -139,6 +139,15 @@ def test_too_much_at_once_is_held_back(world: World, left: int) -> None:
     assert world.run(FULL).outcome is Outcome.SUCCEEDED
 
 
+def test_new_rows_do_not_make_the_loss_look_small(world: World) -> None:
+    """All keys changed at once: a hundred rows are new, and all ten that were known are gone."""
+    world.source.rows = [(number, "new", number) for number in range(101, 201)]
+    report = world.run(FULL)
+    assert (report.outcome, report.counts.sent, report.counts.deleted) == (Outcome.FAILED, 100, 0)
+    assert "10 of 10 known objects" in (report.error or "")
+    assert gone(world) == []
+
+
 def test_what_an_edited_query_leaves_out_is_held_back(world: World) -> None:
     """However little it is, and also in the runs after the first: the query says something else now."""
     world.mapping = replace(MARKED, query="rooms in town")

@@ -41,3 +41,12 @@ def test_the_share_is_the_mappings() -> None:
     mapping = replace(ROOMS, deletes=TombstoneRule(max_share=0.5))
     assert guard(mapping, known=10, vanished=5, read=5, edited=False) is None
     assert guard(mapping, known=10, vanished=6, read=4, edited=False) is not None
+
+
+@pytest.mark.parametrize("percent", [7, 29, 57, 58])
+def test_exactly_the_share_may_go(percent: int) -> None:
+    """Also where it has no exact binary fraction; one object more may not."""
+    mapping = replace(ROOMS, deletes=TombstoneRule(max_share=percent / 100))
+    for vanished, fine in ((percent, True), (percent + 1, False)):
+        found = guard(mapping, known=100, vanished=vanished, read=100 - vanished, edited=False)
+        assert (found is None) is fine
