@@ -115,7 +115,8 @@ class _Run:
         self._report = prepared.report
         if self._limited:
             await self._stay_within_limits()
-        if self._job.options.dry_run:
+        # in a circle, or when it reads everything after all, a row is met twice
+        if self._job.options.dry_run and (prepared.plan.after or prepared.plan.watermark):
             self._promised = Promised()
             ended.callback(self._promised.close)
         done = await self._read(prepared, prepared.plan, prepared.report, prepared.checkpoint, ended)

@@ -8,7 +8,6 @@ from contextlib import closing
 from itertools import islice
 
 from syncer.state.base import Store
-from syncer.state.ids import packed
 
 #: known ids looked at, and tombstones made, at once
 _PAGE = 5_000
@@ -27,7 +26,7 @@ class Seen:
         for statement in (
             "PRAGMA journal_mode = OFF",
             "PRAGMA cache_size = -8000",
-            "CREATE TABLE seen (object BLOB PRIMARY KEY) WITHOUT ROWID",
+            "CREATE TABLE seen (object TEXT PRIMARY KEY) WITHOUT ROWID",
             "CREATE TABLE vanished (number INTEGER PRIMARY KEY, object TEXT NOT NULL)",
         ):
             self._scratch.execute(statement)
@@ -37,7 +36,7 @@ class Seen:
     def add(self, ids: Sequence[str]) -> None:
         """They were read."""
         self._scratch.execute("BEGIN")
-        self._scratch.executemany("INSERT OR IGNORE INTO seen VALUES (?)", ((packed(each),) for each in ids))
+        self._scratch.executemany("INSERT OR IGNORE INTO seen VALUES (?)", ((each,) for each in ids))
         self._scratch.execute("COMMIT")
 
     def compare(self, store: Store, mapping: str) -> None:
@@ -66,12 +65,11 @@ class Seen:
         self._scratch.close()
 
     def _missing(self, ids: Sequence[str]) -> list[str]:
-        keys = [packed(each) for each in ids]
-        marks = ", ".join("?" * len(keys))
+        marks = ", ".join("?" * len(ids))
         query = f"SELECT object FROM seen WHERE object IN ({marks})"  # noqa: S608  question marks only
-        with closing(self._scratch.execute(query, keys)) as found:
-            read = {key for (key,) in found}
-        return [each for each, key in zip(ids, keys, strict=True) if key not in read]
+        with closing(self._scratch.execute(query, ids)) as found:
+            read = {each for (each,) in found}
+        return [each for each in ids if each not in read] if len(read) < len(ids) else []
 
 
 def _portions(values: Sequence[str]) -> Iterator[Sequence[str]]:

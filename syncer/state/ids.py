@@ -19,7 +19,8 @@ _UUID: Final = 0x10
 _TEXT: Final = 0x20
 #: three bytes a character, for text that takes more than that in UTF-8
 _EVEN: Final = 0x21
-_NUMBER: Final = re.compile(r"(?:0|[1-9][0-9]{0,17})", re.ASCII)
+#: numbers of so many digits fit eight bytes
+_DIGITS: Final = 18
 _CANONICAL: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -29,7 +30,7 @@ def packed(id: str) -> bytes:
     >>> packed("258")
     b'\\x02\\x01\\x02'
     """
-    if _NUMBER.fullmatch(id):
+    if id.isdecimal() and id.isascii() and len(id) <= _DIGITS and (id[0] != "0" or id == "0"):
         number = int(id)
         size = (number.bit_length() + 7) // 8 or 1
         return bytes([size]) + number.to_bytes(size, "big")

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from operator import itemgetter
 from typing import Any, Final
 
-from sqlalchemy import (
-    BindParameter,
-    ColumnElement,
-    Connection,
-    ScalarSelect,
-    bindparam,
-    delete,
-    select,
-    type_coerce,
-    update,
-)
-from sqlalchemy.types import NullType
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, delete, select, update
 
 from syncer.core.tombstone import GONE
 from syncer.state.base import Commit, Fingerprint
-from syncer.state.columns import FAMILIES, instant
+from syncer.state.columns import FAMILIES, Words, instant
 from syncer.state.faults import damaged
 from syncer.state.ids import packed, unpacked
 from syncer.state.tables import fingerprints, mappings
@@ -30,30 +19,38 @@ from syncer.state.writing import put
 
 #: values in one IN list; SQLite before 3.32 takes 999 variables
 _AT_ONCE: Final = 500
+#: the type of `syncer_mappings.mapping`
+_NAME: Final = Words(1)
 
-_KEYS: Final[BindParameter[Any]] = bindparam("keys", expanding=True)
-_COLUMNS: Final = (fingerprints.c.object, fingerprints.c.digest, fingerprints.c.sent_at)
-_PORTABLY: Final = select(*_COLUMNS).where(fingerprints.c.object.in_(_KEYS))
-#: without SQLAlchemy's converters, which take half the time: the drivers of these databases return what is stored
-_PLAINLY: Final = select(*(type_coerce(each, NullType()) for each in _COLUMNS)).where(
-    type_coerce(fingerprints.c.object, NullType()).in_(bindparam("keys", expanding=True, type_=NullType()))
-)
+#: how the drivers of known databases write a place for a value
+_MARKS: Final = {"qmark": "?", "format": "%s", "pyformat": "%s"}
 
 
 def find(connection: Connection, mapping: str, ids: Sequence[str]) -> Mapping[str, Fingerprint]:
     """What is known of these ids."""
     by_key = {packed(each): each for each in ids}
     keys = sorted(by_key)
-    plain = connection.dialect.name in FAMILIES
-    query = (_PLAINLY if plain else _PORTABLY).where(_of(mapping))
     known: dict[str, Fingerprint] = {}
     for start in range(0, len(keys), _AT_ONCE):
-        rows = connection.execute(query, {"keys": keys[start : start + _AT_ONCE]})
-        for key, digest, sent_at in rows:
+        for key, digest, sent_at in _rows_of(connection, mapping, keys[start : start + _AT_ONCE]):
             if key not in by_key or type(digest) is not bytes:
                 raise damaged()
-            known[by_key[key]] = Fingerprint(digest, instant(sent_at) if plain else sent_at)
+            known[by_key[key]] = Fingerprint(digest, sent_at if isinstance(sent_at, datetime) else instant(sent_at))
     return known
+
+
+def _rows_of(connection: Connection, mapping: str, keys: Sequence[bytes]) -> Iterable[Sequence[Any]]:
+    """Key, digest and moment of these keys. Asked for millions of times, so plainly where the driver is known."""
+    mark = _MARKS.get(connection.dialect.paramstyle) if connection.dialect.name in FAMILIES else None
+    if mark is None:
+        columns = (fingerprints.c.object, fingerprints.c.digest, fingerprints.c.sent_at)
+        return connection.execute(select(*columns).where(_of(mapping), fingerprints.c.object.in_(keys)))
+    sql = (
+        "SELECT object, digest, sent_at FROM syncer_fingerprints"  # noqa: S608  marks only
+        f" WHERE mapping = (SELECT number FROM syncer_mappings WHERE mapping = {mark})"
+        f" AND object IN ({', '.join([mark] * len(keys))})"
+    )
+    return connection.exec_driver_sql(sql, (_NAME.process_bind_param(mapping, connection.dialect), *keys)).all()
 
 
 def living(connection: Connection, mapping: str, after: str | None, limit: int) -> Sequence[str]:
@@ -76,7 +73,7 @@ def record(connection: Connection, mapping: str, commit: Commit) -> None:
         _based(connection, mapping, commit.basis)
     if commit.fingerprints:
         number = _number(connection, mapping)
-        put(connection, fingerprints, list(_rows(number, commit.fingerprints)))
+        put(connection, fingerprints, list(_accepted(number, commit.fingerprints)))
     if commit.outdated is not None:
         connection.execute(delete(fingerprints).where(_of(mapping), _before(commit.outdated)))
 
@@ -87,7 +84,7 @@ def forget(connection: Connection, mapping: str) -> None:
     connection.execute(update(mappings).where(mappings.c.mapping == mapping).values(basis=None))
 
 
-def _rows(number: int, accepted: Mapping[str, Fingerprint]) -> Iterator[dict[str, Any]]:
+def _accepted(number: int, accepted: Mapping[str, Fingerprint]) -> Iterator[dict[str, Any]]:
     # in the order in which they are stored: neighbours are written together
     for key, found in sorted(((packed(id), found) for id, found in accepted.items()), key=itemgetter(0)):
         yield {"mapping": number, "object": key, "digest": found.digest, "sent_at": found.sent_at}

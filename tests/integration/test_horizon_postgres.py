@@ -49,6 +49,7 @@ class Late:
     began: datetime
     pid: int
     finish: Callable[[], object]
+    follower: Follower
 
 
 def unwritten(url: str, connection: Connection) -> Callable[[], object]:
@@ -96,6 +97,13 @@ def running(url: str, connection: Connection) -> Callable[[], object]:
     return finish
 
 
+def prepared(url: str, connection: Connection) -> Callable[[], object]:
+    """Begun before the watermark was saved that is to stay."""
+    servers.execute_sql(url, "INSERT INTO rooms VALUES (1)")
+    connection.execute("INSERT INTO rooms VALUES (2)")
+    return lambda: servers.execute_sql(url, "COMMIT PREPARED 'slow'")
+
+
 KINDS = (unwritten, written, failed_once, of_an_application_called_syncer, running)
 
 
@@ -104,7 +112,7 @@ def aged(postgres_server: servers.Server) -> Iterator[dict[str, Late]]:
     """One database for each kind; all of them have waited for longer than the margin together."""
     with ExitStack() as ended:
         found: dict[str, Late] = {}
-        for kind in KINDS:
+        for kind in (*KINDS, prepared):
             url = servers.new_postgres_database(postgres_server)
             ended.callback(servers.drop_postgres_database, postgres_server, url)
             servers.execute_sql(url, TABLE)
@@ -112,8 +120,12 @@ def aged(postgres_server: servers.Server) -> Iterator[dict[str, Late]]:
             (began,) = connection.execute("SELECT now()").fetchone() or (None,)
             assert isinstance(began, datetime)
             found[kind.__name__] = Late(
-                url=url, began=began, pid=connection.info.backend_pid, finish=kind(url, connection)
-            )
+                url=url, began=began, pid=connection.info.backend_pid, finish=kind(url, connection),
+                follower=Follower(url),
+            )  # fmt: skip
+            if kind is prepared:
+                found["prepared"].follower.run()
+                connection.execute("PREPARE TRANSACTION 'slow'")
         time.sleep(AGED)
         yield found
 
@@ -127,7 +139,7 @@ def test_w05_a_late_commit_lies_behind_no_saved_watermark(
     What it waits for is told with the process to look for.
     """
     late = aged[kind]
-    follower = Follower(late.url)
+    follower = late.follower
     execute_sql(late.url, "INSERT INTO rooms VALUES (1)")
     horizon = follower.horizon()
     assert (horizon.at, horizon.uncertain) == (before(late.began), None)
@@ -188,25 +200,18 @@ def test_an_application_cannot_pass_for_us_by_its_name(opened: Callable[..., Con
 # --- prepared transactions --------------------------------------------------------------------------------------
 
 
-def test_w08_a_prepared_transaction_stops_the_watermark(
-    opened: Callable[..., Connection], postgres_url: str, execute_sql: Execute
-) -> None:
+def test_w08_a_prepared_transaction_stops_the_watermark(aged: dict[str, Late], execute_sql: Execute) -> None:
     """Nobody knows when it began, so nothing moves until it ends, after however many runs."""
-    execute_sql(postgres_url, f"{TABLE}; INSERT INTO rooms VALUES (1)")
-    follower = Follower(postgres_url)
-    slow = opened()
-    slow.execute("INSERT INTO rooms VALUES (2)")  # its stamp is older than the next watermark could be
-    follower.run()
+    late = aged["prepared"]
+    follower = late.follower
     kept = follower.saved
-    slow.execute("PREPARE TRANSACTION 'slow'")
-    time.sleep(AGED)
     for number in range(3, 4 + rounds(0, 50)):
-        execute_sql(postgres_url, f"INSERT INTO rooms VALUES ({number})")
+        execute_sql(late.url, f"INSERT INTO rooms VALUES ({number})")
         assert number in follower.run()
         assert follower.saved == kept
     horizon = follower.horizon()
     assert (horizon.at, horizon.held_by) == (LONG_AGO, "the prepared transaction 'slow'")
-    execute_sql(postgres_url, "COMMIT PREPARED 'slow'")
+    late.finish()
     assert 2 in follower.run()
     assert has_advanced(follower.horizon())
 
@@ -285,7 +290,7 @@ class Writers:
         with closing(connect(self._url)) as connection, closing(connect(self._url, autocommit=True)) as second:
             while time.monotonic() < until:
                 number = next(self._numbers)
-                pause = random.choice([0.0, 0.1, 0.5, 2.0, AGED, AGED + 2])
+                pause = random.choice([0.0, 0.1, 0.5, 2.0, AGED, AGED + rounds(0, 2)])
                 connection.execute("SELECT now()")
                 time.sleep(pause * random.random())
                 connection.execute(f"INSERT INTO rooms VALUES ({number})".encode())
@@ -306,7 +311,7 @@ def test_w05_w08_nothing_is_lost_while_many_write(postgres_url: str, execute_sql
     """Following without a lookback finds every committed row."""
     execute_sql(postgres_url, TABLE)
     follower = Follower(postgres_url)
-    with Writers(postgres_url, rounds(4, 600)) as writers:
+    with Writers(postgres_url, rounds(2, 600)) as writers:
         while writers.active:
             follower.run()
             time.sleep(0.2)

@@ -8,16 +8,19 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 
 import pytest
+import servers
 from campaign import rounds
 from integration.horizon_reading import AGED, Execute, Follower, before, has_advanced
 
 from syncer.source.dialect_generic import LONG_AGO
 
+JOURNALS = ("delete", "wal")
 TABLE = (
     "CREATE TABLE rooms (id INTEGER PRIMARY KEY, at DATETIME DEFAULT (strftime('%Y-%m-%d %H:%M:%f', 'now')));"
     "INSERT INTO rooms (id) VALUES (1)"
@@ -65,7 +68,7 @@ class Writer:
         return self._process.stdout.readline() == "ok\n"
 
 
-@pytest.fixture(params=["delete", "wal"])
+@pytest.fixture(params=JOURNALS)
 def journal(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -84,14 +87,28 @@ def writer(url: str, journal: str) -> Iterator[Writer]:
         yield writer
 
 
-def test_w05_a_late_commit_lies_behind_no_saved_watermark(url: str, writer: Writer, execute_sql: Execute) -> None:
+@pytest.fixture(scope="module")
+def aged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[Follower, Writer]]]:
+    """For each journal a database that was followed, and where a writer inserted room 2 longer ago than the margin."""
+    with ExitStack() as ended:
+        found: dict[str, tuple[Follower, Writer]] = {}
+        for journal in JOURNALS:
+            file = tmp_path_factory.mktemp(journal) / "source.db"
+            servers.execute_sql(f"sqlite:///{file}", f"PRAGMA journal_mode = {journal}; {TABLE}; {FUTURE}")
+            writer, follower = ended.enter_context(Writer(file)), Follower(f"sqlite:///{file}")
+            assert follower.run() == [1, 0]
+            writer.run(f"PRAGMA journal_mode = {journal}", "BEGIN IMMEDIATE", "INSERT INTO rooms (id) VALUES (2)")
+            found[journal] = follower, writer
+        time.sleep(AGED)
+        yield found
+
+
+def test_w05_a_late_commit_lies_behind_no_saved_watermark(
+    aged: dict[str, tuple[Follower, Writer]], journal: str
+) -> None:
     """While a transaction that wrote is open nothing moves, and its rows are found without a lookback."""
-    execute_sql(url, FUTURE)
-    follower = Follower(url)
-    assert follower.run() == [1, 0]
+    follower, writer = aged[journal]
     kept = follower.saved
-    writer.run("BEGIN IMMEDIATE", "INSERT INTO rooms (id) VALUES (2)")
-    time.sleep(AGED)
     horizon = follower.horizon()
     assert (horizon.at, horizon.uncertain) == (LONG_AGO, None)
     assert horizon.held_by == "a writer whose transaction is open"
@@ -214,13 +231,21 @@ def test_w13_a_stamp_of_the_future_does_not_lead_the_watermark_away(url: str, ex
         assert number in follower.run()
 
 
-def test_w05_nothing_is_lost_while_many_write(url: str, execute_sql: Execute) -> None:
+def test_w05_nothing_is_lost_while_many_write(tmp_path: Path, execute_sql: Execute) -> None:
     """Following without a lookback finds every committed row of three processes, some longer than the margin."""
-    file, stop, committed = Path(url.removeprefix("sqlite:///")), threading.Event(), set[int]()
+    with ThreadPoolExecutor() as threads:  # each journal has its own database
+        for each in [threads.submit(lose_nothing, tmp_path / journal, journal, execute_sql) for journal in JOURNALS]:
+            each.result()
+
+
+def lose_nothing(file: Path, journal: str, execute_sql: Execute) -> None:
+    """Write for some seconds, and follow."""
+    url, stop, committed = f"sqlite:///{file}", threading.Event(), set[int]()
     numbers = itertools.count(2)
-    execute_sql(url, FUTURE)
+    execute_sql(url, f"PRAGMA journal_mode = {journal}; {TABLE}; {FUTURE}")
 
     def write(writer: Writer, random: Random) -> None:
+        writer.run(f"PRAGMA journal_mode = {journal}")
         while not stop.is_set():
             number, pause = next(numbers), random.choice([0.0, 0.0, 0.0, 0.1, 0.5, AGED])
             writer.run("BEGIN IMMEDIATE", f"INSERT INTO rooms (id) VALUES ({number})")
@@ -233,7 +258,7 @@ def test_w05_nothing_is_lost_while_many_write(url: str, execute_sql: Execute) ->
         threads = [
             threading.Thread(target=write, args=[ended.enter_context(Writer(file)), Random(seed)]) for seed in range(3)
         ]
-        follow(follower, threads, stop, rounds(4, 300))
+        follow(follower, threads, stop, rounds(3, 300))
     follower.run()
     assert committed - follower.seen == set()
     assert len(committed) >= 3

@@ -117,6 +117,24 @@ def test_retired_properties(load: Load, valid: str) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("written", "share"),
+    [("20%", 0.2), ("0.2", 0.2), ("33.3%", 0.333), ("29%", 0.29), ("0%", 0), ("100%", 1), ("1", 1)],
+)
+def test_what_a_run_may_do(load: Load, mapping: Callable[[str], str], written: str, share: float) -> None:
+    """Limits and shares, in percent or as a fraction: the same number, to the last bit."""
+    keys = f"deletes: {{is_deleted: gone, max_share: {written}}}\nmax_change_ratio: {written}\nmax_objects_per_run: 7"
+    rooms = load(mapping(keys)).mappings["rooms"]
+    assert rooms.deletes == TombstoneRule(is_deleted="gone", max_share=share)
+    assert (rooms.max_change_ratio, rooms.max_objects_per_run) == (share, 7)
+
+
+def test_the_budget(load: Load, valid: str) -> None:
+    """None unless it is written."""
+    assert load(valid).destination.budget is None
+    assert load(valid.replace("mappings:", "  budget: 1000000\nmappings:")).destination.budget == 1_000_000
+
+
 @pytest.mark.parametrize("policy", ["evolve", "warn", "freeze"])
 def test_schema_policies(load: Load, valid: str, policy: str) -> None:
     """A mapping's own word, or that of `defaults`; `warn` when nothing is said."""
