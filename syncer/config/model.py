@@ -258,7 +258,7 @@ class MappingKeys(Keys):
     )
     max_change_ratio: Share | None = Field(
         default=None,
-        description="Send nothing, and fail, when a run would change a larger part of the known objects it reads.",
+        description="Send nothing, and fail, when a run would change a larger part of the known objects.",
     )
     nulls: Literal["send", "omit"] = Field(
         default="send", description="Send NULL so that the warehouse column is cleared, or leave the property out."

@@ -26,6 +26,8 @@ class Foresight:
     requests: int
     #: of request bodies
     bytes: int
+    #: objects that were accepted before and are no tombstones; counted only where `max_change_ratio` asks for it
+    known: int
     #: why the tombstones would be held back
     withheld: SyncerError | None
     #: why it is not known
@@ -69,7 +71,7 @@ def withheld(mapping: CollectionMapping, found: Foresight) -> TooManyChanges | N
             "nothing was sent",
             hint,
         )
-    known = found.changed + found.report.counts.unchanged
+    known = max(found.known, found.changed)
     # divided, not multiplied: 29 of 100 is 29% also as a binary fraction
     if ratio is not None and found.changed and found.changed / known > ratio:
         return TooManyChanges(

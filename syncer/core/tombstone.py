@@ -16,6 +16,9 @@ UNSURE = b"\x01"
 #: stored in place of a fingerprint: the object's first version is on its way, or nobody knows what became of it
 BORN = b"\x02"
 
+#: stored in place of the digest of the query that the known objects come from: tombstones were held back since
+HELD_BACK = "held back"
+
 
 def living(mapping: CollectionMapping) -> dict[str, object]:
     """What every object that is no tombstone carries, so that a row that returns is alive again without being known."""
@@ -37,7 +40,8 @@ def guard(mapping: CollectionMapping, *, known: int, vanished: int, read: int, e
         known: objects that were accepted and are no tombstones.
         vanished: those among them that the query no longer returns.
         read: rows that the query returned.
-        edited: the known objects came from another query, key or destination.
+        edited: the known objects came from another query, key or destination, or an earlier run was held back. What
+            that run sent is known now, and would make what vanished look small.
     """
     share = (mapping.deletes or TombstoneRule()).max_share
     told = f"{vanished:,} of {known:,} known objects are not in its result"
@@ -46,7 +50,7 @@ def guard(mapping: CollectionMapping, *, known: int, vanished: int, read: int, e
     if not read:
         why = f"the query returned no row at all, so {told}"
     elif edited:
-        why = f"the query, key or destination changed, and {told}"
+        why = f"the query, key or destination changed, or tombstones were held back before, and {told}"
     elif vanished / known > share:  # divided, not multiplied: 29 of 100 is 29% also as a binary fraction
         why = f"{told}, more than {share:.0%}"
     else:

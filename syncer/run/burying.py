@@ -12,8 +12,8 @@ from syncer.core.batch import Batcher, encoded
 from syncer.core.events import RunProgressed
 from syncer.core.ledger import Ledger
 from syncer.core.model import Batch, Checkpoint, CollectionMapping, Counts, Limits, Mark, Receipt, RunReport
-from syncer.core.tombstone import tombstone
-from syncer.errors import DeliveryError, SyncerError
+from syncer.core.tombstone import HELD_BACK, tombstone
+from syncer.errors import DeliveryError, SyncerError, Withheld
 from syncer.run.job import Ports
 from syncer.run.keeping import Keeping
 from syncer.run.seen import Seen
@@ -114,11 +114,16 @@ class Burial:
         self._ports.notice(RunProgressed(mapping=self.run.mapping, run_id=self.run.run_id, counts=self.run.counts))
 
     async def finish(self, run: RunReport) -> None:
-        """The last commit. When all are marked, what is known comes from this query, and what is long gone may go."""
-        await self._commit(run, ended=self.complete)
+        """The last commit. When all are marked, what is known comes from this query, and what is long gone may go.
 
-    async def _commit(self, run: RunReport, *, ended: bool = False) -> None:
-        await self._keeping.commit(
-            run, lambda: None, settled=0, swept=False, basis=self._digest if ended else None,
-            outdated=run.started_at - self._mapping.refresh_after if ended else None,
-        )  # fmt: skip
+        When a guard held them back, the runs to come are held back too, until a person says that it is meant.
+        """
+        if isinstance(self.failure, Withheld):
+            await self._commit(run, basis=HELD_BACK)
+        elif self.complete:
+            await self._commit(run, basis=self._digest, outdated=run.started_at - self._mapping.refresh_after)
+        else:
+            await self._commit(run)
+
+    async def _commit(self, run: RunReport, *, basis: str | None = None, outdated: datetime | None = None) -> None:
+        await self._keeping.commit(run, lambda: None, settled=0, swept=False, basis=basis, outdated=outdated)

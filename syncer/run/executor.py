@@ -87,6 +87,7 @@ class _Run:
         self._graves: list[int] = []
         #: why the tombstones are held back, and what ended the run early
         self._withheld: SyncerError | None = None
+        self._known = 0
         self._failure: Exception | None = None
 
     def _forbidden(self) -> LeaseLost | None:
@@ -126,6 +127,8 @@ class _Run:
             await self._bury(prepared, done, self._seen)
         if self._part is not None and self._part.complete and self._settles:
             await self._settle(prepared, self._part)
+        if self._job.options.dry_run and self._job.mapping.max_change_ratio is not None:
+            self._known = await asyncio.to_thread(self._job.ports.store.living_count, self._job.mapping.name)
         return self._part.failure if self._part is not None else None
 
     async def _record(self, report: RunReport) -> None:
@@ -206,6 +209,7 @@ class _Run:
             refused=refused,
             requests=len(batches) + len(self._graves),
             bytes=sum(batches) + sum(self._graves),
+            known=self._known,
             withheld=self._withheld,
             failure=self._failure,
         )

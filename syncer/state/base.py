@@ -125,6 +125,9 @@ class Store(Protocol):
     def living(self, mapping: str, after: str | None, limit: int) -> Sequence[str]:
         """Ids with a fingerprint that are no tombstones, in an order that does not change; those behind `after`."""
 
+    def living_count(self, mapping: str) -> int:
+        """How many ids `living` has."""
+
     def basis(self, mapping: str) -> str | None:
         """Digest of the query that the fingerprinted objects come from."""
 

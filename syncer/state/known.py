@@ -7,7 +7,7 @@ from datetime import datetime
 from operator import itemgetter
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, ScalarSelect, delete, select, update
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, delete, func, select, update
 
 from syncer.core.tombstone import GONE
 from syncer.state.base import Commit, Fingerprint
@@ -60,6 +60,12 @@ def living(connection: Connection, mapping: str, after: str | None, limit: int) 
     if after is not None:
         query = query.where(column > packed(after))
     return [unpacked(key) for key in connection.execute(query).scalars()]
+
+
+def living_count(connection: Connection, mapping: str) -> int:
+    """See `Store.living_count`."""
+    query = select(func.count()).select_from(fingerprints).where(_of(mapping), fingerprints.c.digest != GONE)
+    return connection.execute(query).scalar_one()
 
 
 def basis(connection: Connection, mapping: str) -> str | None:

@@ -140,6 +140,10 @@ class MemoryStore:
             known = self._fingerprints.get(mapping, {})
             return [each for each in sorted(known) if known[each].digest != GONE and each > (after or "")][:limit]
 
+    def living_count(self, mapping: str) -> int:
+        """See `Store.living_count`."""
+        return len(self.living(mapping, None, len(self._fingerprints.get(mapping, {}))))
+
     def basis(self, mapping: str) -> str | None:
         """See `Store.basis`."""
         with self._lock:

@@ -107,6 +107,10 @@ class SqlStore:
         """See `Store.living`."""
         return self._database.read(lambda connection: known.living(connection, mapping, after, limit))
 
+    def living_count(self, mapping: str) -> int:
+        """See `Store.living_count`."""
+        return self._database.read(lambda connection: known.living_count(connection, mapping))
+
     def basis(self, mapping: str) -> str | None:
         """See `Store.basis`."""
         return self._database.read(lambda connection: known.basis(connection, mapping))

@@ -26,6 +26,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from syncer.core.model import Kind, Watermark
+from syncer.core.tombstone import GONE
 from syncer.state import Commit, MemoryStore, Store, export_state
 
 pytest_plugins = ["contract.store_fixtures"]
@@ -198,6 +199,43 @@ class TestFingerprints:
         expected = {id: known[id] for id in asked if id in known}
         assert len(expected) == 1500
         assert expected == store.fingerprints("rooms", asked)
+
+    def test_living_come_in_pages(self, store: Store) -> None:
+        """Every id that has no tombstone, once, whatever ids look like."""
+        ids = ["7", "70", "8", "abc", "0b6c3c3e-8f0f-4c9e-9c1c-6f1d2f4b8a11", "Zürich", "-1", "gone"]
+        known = {each: fingerprint(GONE if each == "gone" else b"digest") for each in ids}
+        store.commit(leased(store), Commit(run=run(), fingerprints=known))
+        store.commit(leased(store, "hosts"), Commit(run=run("hosts", "run-2"), fingerprints={"9": fingerprint()}))
+        found: list[str] = []
+        while page := store.living("rooms", found[-1] if found else None, 3):
+            assert len(page) <= 3
+            found.extend(page)
+        assert sorted(found) == sorted(set(ids) - {"gone"})
+        assert (store.living_count("rooms"), store.living_count("hosts"), store.living_count("attics")) == (7, 1, 0)
+
+    def test_the_basis_is_kept(self, store: Store) -> None:
+        """Per mapping, until the fingerprints are forgotten; a commit that says nothing of it leaves it."""
+        lease = leased(store)
+        assert store.basis("rooms") is None
+        store.commit(lease, Commit(run=run(), basis="first", fingerprints={"1": fingerprint()}))
+        store.commit(lease, Commit(run=run(), basis="second"))
+        store.commit(lease, Commit(run=run()))
+        assert (store.basis("rooms"), store.basis("hosts")) == ("second", None)
+        assert list(store.fingerprints("rooms", ["1"])) == ["1"]
+        store.reset(lease, fingerprints=False)
+        assert store.basis("rooms") == "second"
+        store.reset(lease, fingerprints=True)
+        assert (store.basis("rooms"), store.fingerprints("rooms", ["1"])) == (None, {})
+
+    def test_what_is_outdated_is_forgotten(self, store: Store) -> None:
+        """What was accepted before a moment, in one mapping only."""
+        for mapping in ("rooms", "hosts"):
+            known = {"old": fingerprint(), "new": fingerprint(b"x", NOON + MINUTE)}
+            lease = leased(store, mapping)
+            store.commit(lease, Commit(run=run(mapping, mapping), fingerprints=known))
+        store.commit(lease, Commit(run=run("hosts", "hosts"), outdated=NOON + MINUTE))
+        assert list(store.fingerprints("hosts", ["old", "new"])) == ["new"]
+        assert sorted(store.fingerprints("rooms", ["old", "new"])) == ["new", "old"]
 
     def test_per_mapping(self, store: Store) -> None:
         """The same id in two mappings has two fingerprints."""

@@ -72,6 +72,7 @@ def running(url: str, connection: Connection, ended: ExitStack) -> Begun:
     """An autocommitted statement that waits for a row's lock."""
     other = ended.enter_context(closing(connect(url)))
     run(other, "BEGIN", "INSERT INTO rooms (id) VALUES (2)")
+    time.sleep(1.1)  # InnoDB keeps whole seconds: the other is the older one
     thread = threading.Thread(target=run, args=[connection, "INSERT INTO rooms (id) VALUES (2)"])
     thread.start()
 

@@ -93,7 +93,7 @@ def found(*, added: int = 0, changed: int = 0, unchanged: int = 0, rejected: int
     return Foresight(
         report=report, added=added, changed=changed, deleted=other.get("deleted", 0),
         refused={"NULL_KEY": rejected} if rejected else {}, requests=other.get("requests", 0),
-        bytes=other.get("bytes", 0), withheld=None, failure=None,
+        bytes=other.get("bytes", 0), known=changed + unchanged, withheld=None, failure=None,
     )  # fmt: skip
 
 

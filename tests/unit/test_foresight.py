@@ -222,6 +222,12 @@ def test_exactly_the_ratio_goes_through(percent: int) -> None:
         assert changed_rooms(mapping, changes=percent + 1, of=100).run(FULL).outcome is Outcome.FAILED
 
 
+def test_the_ratio_is_that_of_all_known_objects() -> None:
+    """An incremental run reads little else than what changed, and is no reason to stop."""
+    world = changed_rooms(replace(ROOMS, max_change_ratio=0.1), changes=5, of=100)
+    assert world.run().outcome is Outcome.SUCCEEDED
+
+
 def test_tombstones_count_as_objects_unless_they_are_held_back() -> None:
     """They are billed as any other; where their own guard keeps them, there is nothing to count."""
     mapping = replace(ROOMS, max_objects_per_run=1, deletes=TombstoneRule())

@@ -148,6 +148,28 @@ def test_new_rows_do_not_make_the_loss_look_small(world: World) -> None:
     assert gone(world) == []
 
 
+def test_what_was_held_back_once_stays_so_until_a_person_says_otherwise(world: World) -> None:
+    """Also when the rows that came meanwhile make what vanished look small."""
+    world.source.rows = [(number, "new", 100 + number) for number in range(101, 201)]
+    for _ in range(2):
+        assert world.run(FULL).outcome is Outcome.FAILED
+    assert gone(world) == []
+    assert world.run(ALLOWED).counts.deleted == 10
+    lose(world, 150)
+    assert world.run(FULL).counts.deleted == 1
+
+
+def test_what_was_held_back_is_forgotten_when_the_rows_are_back(world: World) -> None:
+    """Then there is nothing to ask the person any more."""
+    before = world.source.rows
+    world.source.rows = []
+    assert world.run(FULL).outcome is Outcome.FAILED
+    world.source.rows = before
+    assert world.run(FULL).outcome is Outcome.SUCCEEDED
+    lose(world, 3)
+    assert world.run(FULL).counts.deleted == 1
+
+
 def test_what_an_edited_query_leaves_out_is_held_back(world: World) -> None:
     """However little it is, and also in the runs after the first: the query says something else now."""
     world.mapping = replace(MARKED, query="rooms in town")
