@@ -11,7 +11,7 @@ import click
 
 from syncer.cli.app import Globals
 from syncer.cli.outlook import Plan, Plans, advice, as_json, as_text
-from syncer.cli.run import on_signals
+from syncer.cli.run import collect_less_often, on_signals
 from syncer.cli.selection import reading, selecting, wanted
 from syncer.config import Config, select_mappings
 from syncer.core.estimate import RUNS_BACK, Budget, month_of, rate_of
@@ -88,6 +88,7 @@ async def _planned(
     store, ceiling = open_store(config.state_url, read_only=True), config.destination.requests_per_second
     async with Runner(config, notice, store=store) as runner:
         received = on_signals(runner.stop)
+        collect_less_often()
         found = await runner.foresee_all(mappings, asked)
         # fewer when interrupted
         plans = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -99,8 +100,15 @@ async def _all(
     store = open_store(config.state_url, read_only=asked.dry_run)
     async with Runner(config, notice, store=store) as runner:
         received = on_signals(runner.stop)
+        collect_less_often()
         reports = await runner.run_all(mappings, asked, fail_fast=fail_fast)
     return reports, received[0] if received else None
+
+
+def collect_less_often() -> None:
+    """Rows come and go by the thousand and make no cycles; looking for some after every 700 costs a sixth of a run."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 def on_signals(stop: Callable[[], None]) -> list[int]:

@@ -8,7 +8,7 @@ import logging
 import click
 
 from syncer.cli.app import Globals
-from syncer.cli.run import on_signals
+from syncer.cli.run import collect_less_often, on_signals
 from syncer.cli.tables import moment
 from syncer.config import Config
 from syncer.core.calendar import next_fires
@@ -46,6 +46,7 @@ async def _serve(config: Config) -> int:
     async with Runner(config, observer.notice) as runner:
         stop = asyncio.Event()
         received = on_signals(stop.set)
+        collect_less_often()
         mappings = list(config.mappings.values())
         scheduler = Scheduler(mappings, runner.run, runner.store, now=utc_now, notice=observer.notice)
         _announce(config)

@@ -20,7 +20,7 @@ from syncer.core.naming import object_id, snake_case
 from syncer.core.properties import Property, properties_of, retired_of
 from syncer.core.tombstone import living
 from syncer.core.values import Converter, NotFinite, Refusal, Value, fragment_text, to_json, to_text
-from syncer.core.watermark import encode_key
+from syncer.core.watermark import encode_key, number_key
 
 #: Objects API page: each value must be less than 32 KB
 MAX_VALUE = 32 * 1024
@@ -146,11 +146,15 @@ class Shaper:
             return []
 
     def _one(self, row: Row, position: int) -> SegmentObject | Rejection:
-        try:
-            identifier = self._id(row)
-        except Refusal as refusal:
-            return Rejection(code=refusal.code, reason=refusal.reason, row=position)
-        key = encode_key(self._key_kinds, [row[index] for index in self._key_indexes])
+        if self._only_key is not None and type(number := row[self._only_key]) is int and abs(number) < _PLAIN_INTEGER:
+            identifier = str(number)
+            key = number_key(identifier)
+        else:
+            try:
+                identifier = self._id(row)
+            except Refusal as refusal:
+                return Rejection(code=refusal.code, reason=refusal.reason, row=position)
+            key = encode_key(self._key_kinds, [row[index] for index in self._key_indexes])
         not_finite = self._not_finite
         try:
             body = self._body(row)
@@ -167,8 +171,6 @@ class Shaper:
             return None
 
     def _id(self, row: Row) -> str:
-        if self._only_key is not None and type(number := row[self._only_key]) is int and abs(number) < _PLAIN_INTEGER:
-            return str(number)
         parts = [_key_text(row[index], converter) for index, converter in self._key]
         identifier = object_id(parts)
         if not identifier:

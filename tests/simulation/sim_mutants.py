@@ -161,7 +161,7 @@ MUTANTS = (
         seeds=(0,),
     ),
     Mutant(
-        name="what a dead run noted is ignored", file="run/executor.py",
+        name="what a dead run noted is ignored", file="run/preparing.py",
         before="for each in store.doubts(mapping)]\n", after="for each in ()]\n",
         seeds=(1,),
     ),
@@ -275,5 +275,43 @@ MUTANTS = (
         name="an id twice in a batch", file="core/batch.py",
         before="each.id in self._ids or ", after="",
         seeds=(28,),
+    ),
+    Mutant(
+        name="the drain loses a wake-up", file="run/sending.py",
+        before="            self._moved.clear()\n            moving = asyncio.create_task(self._moved.wait())",
+        after="            moving = asyncio.create_task(self._movement())",
+        seeds=(319,),
+    ),
+    Mutant(
+        name="a run is complete when everything was read", file="run/pipeline.py",
+        before="            read = await self._pass()\n", after="            self.complete = read = await self._pass()\n",
+        seeds=(118, 169, 717),
+    ),
+    Mutant(
+        name="abandoned batches count as settled", file="core/ledger.py",
+        before="            batch = self._waiting.popleft()\n            self._hold(batch.first_row)\n",
+        after="            batch = self._waiting.popleft()\n",
+    ),
+    Mutant(
+        name="the bound of a later snapshot", file="run/reading.py",
+        before="after=chunk.mark.position, ceiling=chunk.ceiling)", after="after=chunk.mark.position)",
+    ),
+    Mutant(
+        name="what a failed commit held is lost", file="run/keeping.py",
+        before="self._decided = decided.follow(self._decided)", after="pass",
+    ),
+    Mutant(
+        name="what is not stored yet is not known", file="run/keeping.py",
+        before="for decided in (*before, self._underway, self._decided):", after="for decided in ():",
+    ),
+    Mutant(
+        name="a cursor that is opened again leaves out its first row", file="run/reading.py",
+        before="again = opens and self._last is not None and chunk.rows[0] == self._last",
+        after="again = opens and self._last is not None",
+    ),
+    Mutant(
+        name="a circle ends before the place where it began", file="core/plan.py",
+        before="replace(self, after=None, until=self.after))",
+        after="replace(self, after=None, until=replace(self.after, key=self.after.key.replace('1', '0'))))",
     ),
 )  # fmt: skip
