@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from syncer.core.events import Event
 from syncer.delivery.base import Delivery
-from syncer.delivery.client import HttpClient, Timeouts
-from syncer.delivery.objects_api import ObjectsApi, World
 from syncer.errors import UsageError
+
+if TYPE_CHECKING:
+    from syncer.delivery.client import Timeouts
+    from syncer.delivery.objects_api import World
 
 __all__ = ["Delivery", "open_delivery"]
 
@@ -47,6 +49,10 @@ def open_delivery(
     """
     if api not in ("objects", "auto"):
         raise UsageError(f"`api: {api}` is not built yet", "set destination.api to `auto` or `objects`")
+    # slow to import, and most commands send nothing
+    from syncer.delivery.client import HttpClient
+    from syncer.delivery.objects_api import ObjectsApi, World
+
     world = world or World()
     return ObjectsApi(
         write_key=write_key, endpoint=endpoint, synchronous=synchronous, max_in_flight=max_in_flight,

@@ -17,7 +17,6 @@ from decimal import Decimal
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import BigInteger, Dialect, LargeBinary, String, Text
-from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from syncer.state.faults import damaged
@@ -54,7 +53,11 @@ class Words(TypeDecorator[str]):
         """VARCHAR for keys; otherwise a type without a limit (MySQL's TEXT ends at 64 KB)."""
         if self.length is not None:
             return dialect.type_descriptor(String(self.length))
-        return dialect.type_descriptor(mysql.LONGTEXT() if dialect.name in MYSQL else Text())
+        if dialect.name not in MYSQL:
+            return dialect.type_descriptor(Text())
+        from sqlalchemy.dialects.mysql import LONGTEXT  # slow to import, and few need it
+
+        return dialect.type_descriptor(LONGTEXT())
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """Escape what could not be stored."""
@@ -90,7 +93,9 @@ class Octets(TypeDecorator[bytes]):
             return dialect.type_descriptor(String(2 * (self.length or 0)))
         if dialect.name not in MYSQL:
             return dialect.type_descriptor(LargeBinary())
-        return dialect.type_descriptor(mysql.VARBINARY(self.length) if self.length else mysql.LONGBLOB())
+        from sqlalchemy.dialects.mysql import LONGBLOB, VARBINARY
+
+        return dialect.type_descriptor(VARBINARY(self.length) if self.length else LONGBLOB())
 
     def process_bind_param(self, value: bytes | None, dialect: Dialect) -> Any:
         """As they are, or as digits."""

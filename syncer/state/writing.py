@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, Table, insert
-from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.sql.dml import Insert
 
 from syncer.state import portable
@@ -43,19 +42,37 @@ def _upsert(dialect: Dialect, table: Table, key: Sequence[str]) -> Insert:
     names = key or tuple(table.primary_key.columns.keys())
     changed = [column.name for column in table.columns if not column.primary_key and column.name not in names]
     if dialect.name in MYSQL:
-        into = mysql.insert(table)
-        return into.on_duplicate_key_update({name: into.inserted[name] for name in changed})
-    dialect_insert = sqlite.insert if dialect.name == "sqlite" else postgresql.insert
-    statement = dialect_insert(table)
+        return _mysql_upsert(table, changed)
+    statement = _conflict_insert(dialect, table)
     new = {name: statement.excluded[name] for name in changed}
-    return statement.on_conflict_do_update(index_elements=names, set_=new)
+    upsert: Insert = statement.on_conflict_do_update(index_elements=names, set_=new)
+    return upsert
 
 
 def _insert_absent(dialect: Dialect, table: Table) -> Insert:
     names = tuple(table.primary_key.columns.keys())
     if dialect.name in MYSQL:
         # not INSERT IGNORE: that would also turn errors into warnings
-        into = mysql.insert(table)
-        return into.on_duplicate_key_update({name: into.inserted[name] for name in names})
-    dialect_insert = sqlite.insert if dialect.name == "sqlite" else postgresql.insert
-    return dialect_insert(table).on_conflict_do_nothing(index_elements=names)
+        return _mysql_upsert(table, names)
+    absent: Insert = _conflict_insert(dialect, table).on_conflict_do_nothing(index_elements=names)
+    return absent
+
+
+# imported where they are used: each costs a thirtieth of a second, and one is enough
+
+
+def _mysql_upsert(table: Table, names: Sequence[str]) -> Insert:
+    from sqlalchemy.dialects.mysql import insert as mysql_insert
+
+    into = mysql_insert(table)
+    return into.on_duplicate_key_update({name: into.inserted[name] for name in names})
+
+
+def _conflict_insert(dialect: Dialect, table: Table) -> Any:
+    if dialect.name == "sqlite":
+        from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+        return sqlite_insert(table)
+    from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+
+    return postgresql_insert(table)

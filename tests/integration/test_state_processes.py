@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from campaign import rounds
 from contract.store_examples import MINUTE, NOON
 from strange_dialects import strange
 
@@ -71,8 +72,8 @@ print(*epochs)
 
 
 def test_one_holder_at_any_instant(state_url: str, tmp_path: Path) -> None:
-    """Twenty processes race for one lease: never two hold it, and every holder has an epoch of its own."""
-    racers = [start(RACER, state_url, tmp_path / "held", 15) for _ in range(20)]
+    """Many processes race for one lease: never two hold it, and every holder has an epoch of its own."""
+    racers = [start(RACER, state_url, tmp_path / "held", 15) for _ in range(rounds(8, 20))]
     epochs = sorted(int(epoch) for printed in outputs(racers) for epoch in printed.split())
     assert epochs
     assert epochs == list(range(1, len(epochs) + 1))
@@ -126,7 +127,7 @@ def test_killed_while_committing(state_url: str) -> None:
     choose = random.Random(3)
     with closing(open_store(state_url)) as store:
         told = 0
-        for kill in range(8):
+        for kill in range(rounds(4, 20)):
             victim = start(COMMITTER, state_url)
             assert victim.stdout is not None
             # the first line proves that the lease of the one killed before was taken over at once

@@ -309,9 +309,4 @@ MUTANTS = (
         before="again = opens and self._last is not None and chunk.rows[0] == self._last",
         after="again = opens and self._last is not None",
     ),
-    Mutant(
-        name="a circle ends before the place where it began", file="core/plan.py",
-        before="replace(self, after=None, until=self.after))",
-        after="replace(self, after=None, until=replace(self.after, key=self.after.key.replace('1', '0'))))",
-    ),
 )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 SECOND = 1_000_000
@@ -90,6 +90,8 @@ class Settings:
     engine_skew: float
     #: whether a killed process is known to be gone, so that its lease falls to the next at once
     autopsy: bool
+    #: seconds within which a process that is stopped is stopped; None: soon, mostly
+    stops_within: float | None = None
 
     def rate(self, fault: str) -> float:
         """How often it happens."""
@@ -106,7 +108,7 @@ def settings_of(seed: int) -> Settings:
     watermark = rng.random() < 0.9
     nulls = rng.choice(("include", "skip"))
     faults = {name: most * rng.choice((0.1, 0.5, 1.0)) for name, most in FAULTS.items() if rng.random() < 0.35}
-    return Settings(
+    return _unusual(random.Random(f"unusual {seed}"), Settings(
         seed=seed, faults=faults, shuffled=rng.random() < 0.7,
         rows=rng.choice((0, 1, 3, 3, 10, 20, 35)), transactions=rng.choice((0, 5, 15, 30)),
         writer_pause=rng.choice((0.05, 0.5, 5.0)),
@@ -123,4 +125,28 @@ def settings_of(seed: int) -> Settings:
         retry_for=rng.choice((1.0, 5.0, 30.0, 300.0)), runs=rng.choice((1, 2, 3, 5)),
         source_skew=rng.choice((0, -3_600, 3_600, 10, -10)) * SECOND,
         engine_skew=float(rng.choice((0, -3_600, 3_600, 86_400))), autopsy=rng.random() < 0.6,
-    )  # fmt: skip
+    ))  # fmt: skip
+
+
+def _unusual(rng: random.Random, usual: Settings) -> Settings:
+    """A few worlds are made for what hardly ever comes about in the others."""
+    way = rng.random()
+    if way < 0.06:  # the API keeps a run waiting for so long that the cursor is given up, while rows are written
+        return replace(
+            usual, faults={**usual.faults, "stalled": rng.choice((0.05, 0.2))}, rows=rng.choice((10, 35)),
+            transactions=30, writer_pause=5.0, chunk=rng.choice((1, 2, 5)), batch=rng.choice((1, 2)),
+            in_flight=rng.choice((1, 2)), retry_for=600.0, commit_seconds=rng.choice((0.3, 60.0, 600.0)),
+            commit_rows=5_000, cities=2,
+        )  # fmt: skip
+    if way < 0.09:  # stopped while batches wait
+        return replace(
+            usual, faults={"stop": 1.0}, stops_within=60.0, rows=35, resolution=1, writer_pause=0.05, latency=4.0,
+            chunk=rng.choice((5, 12)), batch=rng.choice((1, 2, 3)), in_flight=rng.choice((2, 4)),
+            commit_seconds=0.3, commit_rows=1,
+        )  # fmt: skip
+    if way < 0.12:  # commits on the way, with dead letters in them, that fail
+        return replace(
+            usual, faults={"unwritable": 0.1, "unheard": 0.1}, rows=35, watermark=True, nulls="skip", ballast=1_000,
+            nulls_first=True, bad_share=0.15, commit_rows=1, commit_seconds=0.0,
+        )  # fmt: skip
+    return usual

@@ -98,6 +98,10 @@ class Api:
             if self.rng.random() < self.settings.rate(name):
                 self.log("fate", name)
                 return _FATES[name](self, there, there + back)
+        stalled = self.settings.rate("stalled")  # no dice are thrown for it where there is none
+        if stalled and self.faulty and self.rng.random() < stalled:
+            self.log("fate", "stalled")
+            return _stalled(self, there, there + back)
         return Fate(lands=there, answers=there + back)
 
     def _spread(self, mean: float) -> float:
@@ -219,6 +223,11 @@ def _late(api: Api, there: float, answers: float) -> Fate:
 def _throttled(api: Api, there: float, answers: float) -> Fate:
     after = api.rng.choice((None, "1", "7", "soon", format_datetime(api.now() + timedelta(seconds=3), usegmt=True)))
     headers = {"Retry-After": after} if after else {}
+    return Fate(lands=None, answers=answers, answer=Answer(status=429, headers=headers, body=b""))
+
+
+def _stalled(api: Api, there: float, answers: float) -> Fate:
+    headers = {"Retry-After": api.rng.choice(("35", "50"))}
     return Fate(lands=None, answers=answers, answer=Answer(status=429, headers=headers, body=b""))
 
 

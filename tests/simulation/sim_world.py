@@ -210,7 +210,9 @@ class World:
             actor.store.last_commit = (dice.randint(1, 8), dice.random() < 0.5)
         process.stilled = lambda: self._stilled(actor)
         if dice.random() < settings.rate("stop"):
-            self._later(30.0 * dice.random() ** 3, lambda: self._stop(actor))
+            within = settings.stops_within
+            after = 30.0 * dice.random() ** 3 if within is None else within * dice.random()
+            self._later(after, lambda: self._stop(actor))
         if dice.random() < settings.rate("suspend"):
             self._later(20.0 * dice.random() ** 2, lambda: self._suspend(actor, dice.choice((5.0, 58.0, 70.0, 200.0))))
             return True
