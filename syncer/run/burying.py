@@ -58,7 +58,6 @@ class Burial:
         self._ports = ports
         self._keeping = keeping
         self._digest = digest
-        self._forbidden = forbidden
         self._ledger = Ledger()
         self._batcher = Batcher(mapping.collection, ports.delivery.limits)
         self._sending = Sending(
@@ -68,9 +67,7 @@ class Burial:
 
     @property
     def _halted(self) -> bool:
-        if self.failure is None:
-            crash = self._sending.crash
-            self.failure = self._forbidden() or (crash if isinstance(crash, Exception) else None)
+        self.failure = self.failure or self._sending.failure
         return self.failure is not None or self._ports.stop.is_set()
 
     async def flow(self) -> None:

@@ -81,7 +81,6 @@ class Pipeline:
         self._shadowed: set[str] = set()
         #: keys of rows of which it is not certain what the API holds
         self._doubted = {key for doubt in doubts for key in doubt.keys}
-        self._forbidden = forbidden
         self._compares = plan.mapping.send == "changed" and not options.resend
         self._scope = scope_of(ports.delivery.identity, plan.mapping.collection)
         self._ledger = Ledger()
@@ -107,9 +106,7 @@ class Pipeline:
 
     @property
     def _halted(self) -> bool:
-        if self.failure is None:
-            crash = self._sending.crash
-            self.failure = self._forbidden() or (crash if isinstance(crash, Exception) else None)
+        self.failure = self.failure or self._sending.failure
         return self.failure is not None or self._ports.stop.is_set()
 
     async def flow(self) -> None:

@@ -53,6 +53,11 @@ class Sending:
         return True
 
     @property
+    def failure(self) -> Exception | None:
+        """Why nothing more may be sent, whatever became of what was."""
+        return self._forbidden() or (self.crash if isinstance(self.crash, Exception) else None)
+
+    @property
     def heard_of_all(self) -> bool:
         """Whether it is known what became of every batch that was begun."""
         return not self._tasks and self.crash is None
