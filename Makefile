@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lint format clean simulate mutants kill hazards delivery processes secrets
+.PHONY: demo test check lint format clean simulate mutants kill hazards delivery processes secrets bench
 
 demo: $(VENV)/.installed
 	$(BIN)/syncer demo
@@ -36,6 +36,10 @@ processes: $(VENV)/.tests
 
 secrets: $(VENV)/.tests
 	$(LONG) tests/campaigns/test_secrets.py tests/campaigns/test_secrets_databases.py
+
+# Real databases and a fast sink; ROWS=20000 for a look. `fingerprints.py` measures the state alone.
+bench: $(VENV)/.tests
+	$(BIN)/python tests/benchmarks/bench.py --rows $(or $(ROWS),1000000)
 
 lint: $(VENV)/.checks
 	$(BIN)/ruff check .

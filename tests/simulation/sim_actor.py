@@ -71,7 +71,7 @@ class Actor:
     def _deliver(self) -> ObjectsApi:
         world, settings = self._world, self._world.settings
         delivery = Packets(
-            write_key="simulated", endpoint="https://api.test", synchronous="auto", max_in_flight=settings.in_flight,
+            write_key="simulated", endpoint=world.endpoint, synchronous="auto", max_in_flight=settings.in_flight,
             requests_per_second=None, retry_for=settings.retry_for, notice=world.noticed,
             client=self.client,  # type: ignore[arg-type]
             world=objects_api.World(

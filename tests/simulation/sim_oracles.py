@@ -47,6 +47,10 @@ class Oracles:
         self._doubted: dict[str, set[str]] = {}
         self._began: dict[str, float] = {}
 
+    def begin_anew(self) -> None:
+        """What was saved belongs to another destination."""
+        self._watermark = None
+
     # --- the state
 
     def acquired(self, lease: Lease) -> None:

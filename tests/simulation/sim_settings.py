@@ -92,6 +92,10 @@ class Settings:
     autopsy: bool
     #: seconds within which a process that is stopped is stopped; None: soon, mostly
     stops_within: float | None = None
+    #: whether the rows at the start have stamps of their own each
+    spread: bool = False
+    #: whether the runs that heal have another destination than those before
+    moves: bool = False
 
     def rate(self, fault: str) -> float:
         """How often it happens."""
@@ -131,22 +135,25 @@ def settings_of(seed: int) -> Settings:
 def _unusual(rng: random.Random, usual: Settings) -> Settings:
     """A few worlds are made for what hardly ever comes about in the others."""
     way = rng.random()
-    if way < 0.06:  # the API keeps a run waiting for so long that the cursor is given up, while rows are written
+    if way < 0.05:  # the API keeps a run waiting for so long that the cursor is given up, while rows are written
         return replace(
             usual, faults={**usual.faults, "stalled": rng.choice((0.05, 0.2))}, rows=rng.choice((10, 35)),
             transactions=30, writer_pause=5.0, chunk=rng.choice((1, 2, 5)), batch=rng.choice((1, 2)),
             in_flight=rng.choice((1, 2)), retry_for=600.0, commit_seconds=rng.choice((0.3, 60.0, 600.0)),
-            commit_rows=5_000, cities=2,
+            commit_rows=5_000,
         )  # fmt: skip
+    if way < 0.07:  # when the faults are over, another destination is configured
+        return replace(usual, moves=True)
     if way < 0.09:  # stopped while batches wait
         return replace(
-            usual, faults={"stop": 1.0}, stops_within=60.0, rows=35, resolution=1, writer_pause=0.05, latency=4.0,
-            chunk=rng.choice((5, 12)), batch=rng.choice((1, 2, 3)), in_flight=rng.choice((2, 4)),
-            commit_seconds=0.3, commit_rows=1,
+            usual, faults={"stop": 1.0}, stops_within=30.0, spread=True, rows=35, stamps="statement", skew=0,
+            lookback=0, resolution=1, latency=4.0, chunk=rng.choice((5, 12)), batch=rng.choice((1, 2)),
+            in_flight=rng.choice((2, 4)), commit_seconds=0.3, commit_rows=1,
         )  # fmt: skip
-    if way < 0.12:  # commits on the way, with dead letters in them, that fail
+    if way < 0.11:  # commits on the way, with dead letters in them, that fail
         return replace(
-            usual, faults={"unwritable": 0.1, "unheard": 0.1}, rows=35, watermark=True, nulls="skip", ballast=1_000,
-            nulls_first=True, bad_share=0.15, commit_rows=1, commit_seconds=0.0,
+            usual, faults={"unwritable": 0.02, "unheard": 0.02}, spread=True, rows=35, watermark=True, nulls="skip",
+            ballast=1_000, nulls_first=True, stamps="statement", skew=0, lookback=0, resolution=1, bad_share=0.3,
+            chunk=1, commit_rows=1, commit_seconds=0.0,
         )  # fmt: skip
     return usual

@@ -68,10 +68,8 @@ class World:
             work=lambda: settings.working * work.choice((0.0, 0.1, 1.0, 3.0)),
         )  # fmt: skip
         self.table = Table(settings, self.stream("table"), self.loop.time)
-        self.api = Api(
-            loop=self.loop, settings=settings, rng=self.stream("network"), log=self.log, now=self.now,
-            capricious=bool(settings.rate("told") or settings.rate("invalid")),
-        )  # fmt: skip
+        self.endpoint = "https://api.test"
+        self.api = self._api()
         self.durable = Durable(self._is_gone)
         self.oracles = Oracles(self, self._fail)
         self.durable.committed = self.oracles.committed
@@ -103,6 +101,20 @@ class World:
         self.log("fault", name)
         return True
 
+    def _api(self) -> Api:
+        settings = self.settings
+        return Api(
+            loop=self.loop, settings=settings, rng=self.stream("network"), log=self.log, now=self.now,
+            capricious=bool(settings.rate("told") or settings.rate("invalid")),
+        )  # fmt: skip
+
+    def _move(self) -> None:
+        """Everything goes elsewhere from now on, where nothing is yet."""
+        self.endpoint = "https://elsewhere.test"
+        self.api = self._api()
+        self.api.faulty = False
+        self.oracles.begin_anew()
+
     def _fail(self, what: str) -> None:
         self.log("broken", what)
         if self.loop.failure is None and not self.over:
@@ -124,6 +136,8 @@ class World:
         settings, dice = self.settings, self._dice
         with_rows = self.table.begin()
         for identifier in range(1, settings.rows + 1):
+            if settings.spread:
+                await asyncio.sleep(0.001)
             self.table.write(with_rows, identifier)
         self.table.commit(with_rows)
         writers = [asyncio.ensure_future(self._write(self.stream(f"writer {n}"))) for n in range(2)]
@@ -248,6 +262,8 @@ class World:
 
     async def _heal(self) -> None:
         await asyncio.sleep(LATE + self.settings.processing + 65.0)
+        if self.settings.moves:
+            self._move()
         healer = self._start(self._healing)
         await healer.ended.wait()
         for identifier in sorted(self.api.landings):
@@ -256,8 +272,10 @@ class World:
             self.counts["duplicates"] += sum(one.properties == two.properties for one, two in pairwise(landings))
 
     async def _healing(self, actor: Actor) -> None:
-        for _ in range(HEALING_RUNS):
-            report = await actor.run(RunOptions())
+        for number in range(HEALING_RUNS):
+            # that everything has to go to another destination is for the person to say
+            anew = self.settings.moves and number == 0
+            report = await actor.run(RunOptions(mode=Mode.FULL if anew else Mode.INCREMENTAL))
             if report.outcome not in (Outcome.SUCCEEDED, Outcome.PARTIAL):
                 self._fail(f"heal: {report.outcome}, {report.error}")
             await asyncio.sleep(35.0)

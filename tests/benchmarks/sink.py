@@ -1,0 +1,72 @@
+"""An API that takes everything at once: as fast as Python can, so that what is measured is whoever sends.
+
+sink.py [SECONDS]       answers after so long; prints its port; GET tells requests and bytes so far, as JSON
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import cast
+
+_OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 17\r\n\r\n" + b'{"success": true}'
+_LENGTH = b"ontent-length:"
+
+
+class Sink(asyncio.Protocol):
+    """One connection. Requests come one after the other, each with a Content-Length."""
+
+    requests = 0
+    bytes = 0
+    latency = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Someone is there."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by descent
+        self._loop = asyncio.get_running_loop()
+        self._held = b""
+
+    def data_received(self, data: bytes) -> None:
+        """Answer every request that is whole."""
+        self._held += data
+        while (end := self._held.find(b"\r\n\r\n")) >= 0:
+            size = end + 4 + _length(self._held[:end])
+            if len(self._held) < size:
+                return
+            request, self._held = self._held[:size], self._held[size:]
+            self._answer(request)
+
+    def _answer(self, request: bytes) -> None:
+        if request.startswith(b"GET"):
+            told = json.dumps({"requests": Sink.requests, "bytes": Sink.bytes}).encode()
+            head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(told)
+            self._transport.write(head + told)
+            return
+        Sink.requests += 1
+        Sink.bytes += len(request)
+        if Sink.latency:
+            self._loop.call_later(Sink.latency, self._transport.write, _OK)
+        else:
+            self._transport.write(_OK)
+
+
+def _length(head: bytes) -> int:
+    start = head.lower().find(_LENGTH)
+    return int(head[start + len(_LENGTH) :].split(b"\r\n", 1)[0]) if start >= 0 else 0
+
+
+async def _serve() -> None:
+    Sink.latency = float(sys.argv[1]) if len(sys.argv) > 1 else 0.0
+    server = await asyncio.get_running_loop().create_server(Sink, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(_serve())
+    else:
+        uvloop.run(_serve())
