@@ -46,8 +46,8 @@ def next_checkpoint(
         position = None
     if mine is not None and (mine.watermark, mine.position) == (watermark, position):
         return None
-    # the end of a run without a watermark is worth a checkpoint for its digest alone
-    ended = whole and plan.rule is None and read > 0
+    # the end of a run without a watermark is worth a checkpoint for its digest alone, and so is another query's end
+    ended = whole and (before is not None or (plan.rule is None and read > 0))
     if mine is None and watermark is None and position is None and not ended:
         return None
     return Checkpoint(mapping=plan.mapping.name, digest=digest, watermark=watermark, updated_at=now, position=position)

@@ -116,6 +116,16 @@ def test_a_full_run_that_is_held_lowers_no_watermark(world: World) -> None:
         assert world.watermark == saved
 
 
+def test_a_full_run_of_another_query_that_is_held_is_the_last_one_needed(world: World) -> None:
+    """What it read counts, although no watermark can be saved: the next run is not refused again."""
+    world.run()
+    world.map(query="SELECT id, name, updated_at FROM rooms WHERE id > 0", primary_key="id")
+    with held(world):
+        assert world.run().error is not None
+        assert world.run(full=True).error is None
+        assert (world.run().error, world.watermark) == (None, None)
+
+
 def standing(status: Status) -> dict[str, Any]:
     (found,) = json.loads(status("json"))["mappings"]
     return {name: found[name] for name in ("bound", "held_by")}

@@ -88,3 +88,12 @@ def test_without_a_watermark_the_digest_alone_is_worth_a_checkpoint() -> None:
     some = next_checkpoint(plan, None, "d", Mark(), stage=Stage.WHOLE, read=1, now=NOW)
     assert empty is None
     assert some == Checkpoint(mapping="rooms", digest="d", watermark=None, updated_at=NOW)
+
+
+@pytest.mark.parametrize("read", [0, 1])
+def test_a_whole_run_replaces_the_checkpoint_of_another_query(read: int) -> None:
+    """Also when it found no watermark, or must not save one yet: else every later run would be refused once more."""
+    before = replace(SAVED, digest="other")
+    saved = next_checkpoint(FULL, before, "d", Mark(), stage=Stage.WHOLE, read=read, now=NOW)
+    assert saved == Checkpoint(mapping="rooms", digest="d", watermark=None, updated_at=NOW)
+    assert next_checkpoint(FULL, before, "d", Mark(), stage=Stage.CUT, read=read, now=NOW) is None
