@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -128,7 +128,12 @@ def new_postgres_database(server: Server) -> str:
 
 
 def drop_postgres_database(server: Server, url: str) -> None:
-    """Drop it, ending whoever is still connected."""
+    """Drop it, ending whoever is still connected, and what was left prepared in it by a test that ended early."""
+    name = make_url(url).database or ""
+    with psycopg.connect(_postgres_dsn(server.port, name), autocommit=True) as connection:
+        left = connection.execute("SELECT gid FROM pg_prepared_xacts WHERE database = current_database()").fetchall()
+        for (prepared,) in left:
+            connection.execute(f"ROLLBACK PREPARED '{prepared}'".encode())
     with psycopg.connect(_postgres_dsn(server.port, "postgres"), autocommit=True) as connection:
         connection.execute(f'DROP DATABASE "{make_url(url).database}" WITH (FORCE)'.encode())
 
@@ -145,7 +150,12 @@ def drop_mariadb_database(server: Server, url: str) -> None:
     """Drop it."""
     with closing(pymysql.connect(host="127.0.0.1", port=server.port, user="root")) as connection:
         # A forgotten open transaction would make the drop wait for a year: let it fail the test instead.
-        connection.cursor().execute("SET SESSION lock_wait_timeout=10")
+        cursor = connection.cursor()
+        cursor.execute("SET SESSION lock_wait_timeout=10")
+        cursor.execute("XA RECOVER")
+        for _, _, _, prepared in cursor.fetchall():
+            with suppress(pymysql.Error):  # a session that is still there has it
+                cursor.execute(f"XA ROLLBACK '{prepared}'")
         connection.cursor().execute(f"DROP DATABASE `{make_url(url).database}`")
 
 

@@ -104,6 +104,17 @@ def prepared(url: str, connection: Connection) -> Callable[[], object]:
     return lambda: servers.execute_sql(url, "COMMIT PREPARED 'slow'")
 
 
+def once(call: Callable[[], object]) -> Callable[[], None]:
+    """The call, and nothing when it is made again."""
+    left = [call]
+
+    def made() -> None:
+        if left:
+            left.pop()()
+
+    return made
+
+
 KINDS = (unwritten, written, failed_once, of_an_application_called_syncer, running)
 
 
@@ -119,10 +130,12 @@ def aged(postgres_server: servers.Server) -> Iterator[dict[str, Late]]:
             connection = ended.enter_context(closing(connect(url)))
             (began,) = connection.execute("SELECT now()").fetchone() or (None,)
             assert isinstance(began, datetime)
+            finish = once(kind(url, connection))
             found[kind.__name__] = Late(
-                url=url, began=began, pid=connection.info.backend_pid, finish=kind(url, connection),
-                follower=Follower(url),
-            )  # fmt: skip
+                url=url, began=began, pid=connection.info.backend_pid, finish=finish, follower=Follower(url)
+            )
+            # its test may have run in another process
+            ended.callback(finish)
             if kind is prepared:
                 found["prepared"].follower.run()
                 connection.execute("PREPARE TRANSACTION 'slow'")
