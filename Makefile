@@ -2,6 +2,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
+# tests wait as often as they work
+WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
 
 .PHONY: demo test check lint format clean simulate mutants kill hazards delivery processes secrets bench
 
@@ -9,7 +11,7 @@ demo: $(VENV)/.installed
 	$(BIN)/syncer demo
 
 test: $(VENV)/.tests
-	$(BIN)/python -m pytest -n auto --dist worksteal $(TESTS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
 
 check: lint test
 

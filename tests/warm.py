@@ -40,7 +40,9 @@ def run(arguments: Sequence[str], folder: Path, environment: Mapping[str, str], 
         if process.exitcode is None:
             process.kill()
             raise TimeoutError(f"syncer {' '.join(arguments)} did not end")
-        return Told(process.exitcode, (told / "out").read_text(), (told / "err").read_text())
+        # written by the command itself: the server that forks sometimes loses what it is told (it says 255 then)
+        code = int((told / "code").read_text()) if (told / "code").exists() else process.exitcode
+        return Told(code, (told / "out").read_text(), (told / "err").read_text())
 
 
 def _command(arguments: list[str], folder: str, environment: dict[str, str], place: str) -> None:
@@ -55,4 +57,9 @@ def _command(arguments: list[str], folder: str, environment: dict[str, str], pla
         os.close(opened)
     sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)  # noqa: SIM115
     sys.argv = ["syncer", *arguments]
-    main()
+    try:
+        main()
+    except SystemExit as ended:
+        sys.stdout.flush()
+        Path(place, "code").write_text(str(ended.code or 0))
+        raise
