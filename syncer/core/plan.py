@@ -122,15 +122,7 @@ def plan_run(
             saves=False,
         )  # fmt: skip
     if options.start is not None or options.end is not None:
-        if rule is None:
-            raise UsageError(
-                f"mapping {mapping.name} has no watermark, so --from and --to mean nothing to it",
-                f"add `watermark: COLUMN` to mappings.{mapping.name}, or run it without --from and --to",
-            )
-        return RunPlan(
-            mapping=mapping, primary_key=primary_key, mode=Mode.FULL, start=options.start, end=options.end,
-            limit=options.limit, advances=False, saves=False,
-        )  # fmt: skip
+        return _range(mapping, primary_key, options)
     known = checkpoint is not None and checkpoint.digest == digest
     after = checkpoint.position if known and checkpoint is not None else None
     full = options.mode is Mode.FULL or rule is None or checkpoint is None or checkpoint.watermark is None
@@ -151,4 +143,16 @@ def plan_run(
     return RunPlan(
         mapping=mapping, primary_key=primary_key, mode=Mode.INCREMENTAL, watermark=checkpoint.watermark,
         limit=options.limit, after=after, saves=saves,
+    )  # fmt: skip
+
+
+def _range(mapping: CollectionMapping, primary_key: tuple[str, ...], options: RunOptions) -> RunPlan:
+    if mapping.watermark is None:
+        raise UsageError(
+            f"mapping {mapping.name} has no watermark, so --from and --to mean nothing to it",
+            f"add `watermark: COLUMN` to mappings.{mapping.name}, or run it without --from and --to",
+        )
+    return RunPlan(
+        mapping=mapping, primary_key=primary_key, mode=Mode.FULL, start=options.start, end=options.end,
+        limit=options.limit, advances=False, saves=False,
     )  # fmt: skip
