@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -39,8 +39,19 @@ def fingerprint(each: SegmentObject, scope: bytes) -> bytes:
     return hashlib.blake2b(each.properties, digest_size=16, key=scope).digest()
 
 
+def fingerprints(objects: Iterable[SegmentObject], scope: bytes) -> list[bytes]:
+    """The `fingerprint` of each, with the key worked in once for all of them."""
+    keyed = hashlib.blake2b(digest_size=16, key=scope)
+    digests: list[bytes] = []
+    for each in objects:
+        one = keyed.copy()
+        one.update(each.properties)
+        digests.append(one.digest())
+    return digests
+
+
 def changed(
-    objects: Iterable[SegmentObject],
+    objects: Sequence[SegmentObject],
     known: Mapping[str, Known],
     scope: bytes,
     now: datetime,
@@ -53,9 +64,10 @@ def changed(
     seen: set[str] = set()
     found: list[SegmentObject] = []
     expired = now - refresh_after
-    for each in objects:
-        before = known.get(each.id)
-        if before is None or before.digest != fingerprint(each, scope) or before.sent_at <= expired or each.id in seen:
+    remembered = [known.get(each.id) for each in objects]
+    digests = iter(fingerprints((each for each, before in zip(objects, remembered, strict=True) if before), scope))
+    for each, before in zip(objects, remembered, strict=True):
+        if before is None or before.digest != next(digests) or before.sent_at <= expired or each.id in seen:
             found.append(each)
             seen.add(each.id)
     return found

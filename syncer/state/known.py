@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from operator import itemgetter
-from typing import Any, Final
+from functools import partial
+from operator import gt, itemgetter
+from typing import Any, Final, cast
 
 from sqlalchemy import ColumnElement, Connection, ScalarSelect, delete, func, select, update
 
@@ -22,44 +23,90 @@ _AT_ONCE: Final = 500
 #: the type of `syncer_mappings.mapping`
 _NAME: Final = Words(1)
 
+#: a tuple made without the detour over its own constructor
+_fingerprint = partial(tuple.__new__, Fingerprint)
+
 #: how the drivers of known databases write a place for a value
 _MARKS: Final = {"qmark": "?", "format": "%s", "pyformat": "%s"}
+_QUERY: Final = (
+    "SELECT {} FROM syncer_fingerprints WHERE mapping = (SELECT number FROM syncer_mappings WHERE mapping = {})"
+)
+_ROW: Final = "object, digest, sent_at"
+#: so many ids in order are taken for neighbours
+_NEIGHBOURS: Final = 20
 
 
 def find(connection: Connection, mapping: str, ids: Sequence[str]) -> Mapping[str, Fingerprint]:
     """What is known of these ids."""
-    by_key = {packed(each): each for each in ids}
-    keys = sorted(by_key)
-    known: dict[str, Fingerprint] = {}
-    for start in range(0, len(keys), _AT_ONCE):
-        for key, digest, sent_at in _rows_of(connection, mapping, keys[start : start + _AT_ONCE]):
-            if key not in by_key or type(digest) is not bytes:
-                raise damaged()
-            known[by_key[key]] = Fingerprint(digest, sent_at if isinstance(sent_at, datetime) else instant(sent_at))
-    return known
+    by_key = dict(zip(map(packed, ids), ids, strict=True))
+    rows = _rows_between(connection, mapping, list(by_key))
+    if rows is None:
+        keys = sorted(by_key)
+        portions = (keys[start : start + _AT_ONCE] for start in range(0, len(keys), _AT_ONCE))
+        rows = [row for some in portions for row in _rows_of(connection, mapping, some)]
+    if not rows:
+        return {}
+    found, digests, times = zip(*rows, strict=True)
+    if set(map(type, digests)) != {bytes}:
+        raise damaged()
+    # many were written at the same moment
+    moments = {at: at if isinstance(at, datetime) else instant(at) for at in set(times)}
+    each = map(_fingerprint, zip(digests, map(moments.__getitem__, times), strict=True))
+    known = dict(zip(map(by_key.get, found), each, strict=True))
+    known.pop(None, None)  # a neighbour that was not asked for
+    return cast("dict[str, Fingerprint]", known)
+
+
+def _rows_between(connection: Connection, mapping: str, keys: Sequence[bytes]) -> Sequence[Sequence[Any]] | None:
+    """Key, digest and moment of all keys from the first to the last; None: better ask for each of them.
+
+    Who reads a table by its key asks for neighbours. Then a range takes a third of the time that so many places take.
+    """
+    mark = _mark(connection)
+    if mark is None or len(keys) < _NEIGHBOURS or any(map(gt, keys, keys[1:])):
+        return None
+    most = 2 * len(keys)
+    query = f"{_QUERY.format(_ROW, mark)} AND object BETWEEN {mark} AND {mark} LIMIT {most}"
+    rows = _asked(connection, query, mapping, (keys[0], keys[-1]))
+    return rows if len(rows) < most else None
 
 
 def _rows_of(connection: Connection, mapping: str, keys: Sequence[bytes]) -> Iterable[Sequence[Any]]:
     """Key, digest and moment of these keys. Asked for millions of times, so plainly where the driver is known."""
-    mark = _MARKS.get(connection.dialect.paramstyle) if connection.dialect.name in FAMILIES else None
+    mark = _mark(connection)
     if mark is None:
         columns = (fingerprints.c.object, fingerprints.c.digest, fingerprints.c.sent_at)
         return connection.execute(select(*columns).where(_of(mapping), fingerprints.c.object.in_(keys)))
-    sql = (
-        "SELECT object, digest, sent_at FROM syncer_fingerprints"  # noqa: S608  marks only
-        f" WHERE mapping = (SELECT number FROM syncer_mappings WHERE mapping = {mark})"
-        f" AND object IN ({', '.join([mark] * len(keys))})"
-    )
-    return connection.exec_driver_sql(sql, (_NAME.process_bind_param(mapping, connection.dialect), *keys)).all()
+    query = f"{_QUERY.format(_ROW, mark)} AND object IN ({', '.join([mark] * len(keys))})"
+    return _asked(connection, query, mapping, keys)
+
+
+def _asked(connection: Connection, query: str, mapping: str, values: Sequence[bytes]) -> list[Sequence[Any]]:
+    """The driver's own rows: SQLAlchemy's would take twice the time of the query."""
+    result = connection.exec_driver_sql(query, (_NAME.process_bind_param(mapping, connection.dialect), *values))
+    try:
+        return list(result.cursor.fetchall()) if result.cursor is not None else []
+    finally:
+        result.close()
+
+
+def _mark(connection: Connection) -> str | None:
+    """How the driver writes a place for a value; None: it is not one of the known."""
+    dialect = connection.dialect
+    return _MARKS.get(dialect.paramstyle) if dialect.name in FAMILIES else None
 
 
 def living(connection: Connection, mapping: str, after: str | None, limit: int) -> Sequence[str]:
     """See `Store.living`."""
+    last, mark = b"" if after is None else packed(after), _mark(connection)
+    if mark is not None:
+        query = (
+            f"{_QUERY.format('object', mark)} AND digest <> {mark} AND object > {mark} ORDER BY object LIMIT {limit}"
+        )
+        return [unpacked(key) for (key,) in _asked(connection, query, mapping, (GONE, last))]
     column = fingerprints.c.object
-    query = select(column).where(_of(mapping), fingerprints.c.digest != GONE).order_by(column).limit(limit)
-    if after is not None:
-        query = query.where(column > packed(after))
-    return [unpacked(key) for key in connection.execute(query).scalars()]
+    ordered = select(column).where(_of(mapping), fingerprints.c.digest != GONE).order_by(column).limit(limit)
+    return [unpacked(key) for key in connection.execute(ordered.where(column > last) if last else ordered).scalars()]
 
 
 def living_count(connection: Connection, mapping: str) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from acceptance.support import assert_one_clear_error, command
+from acceptance.support import Told, assert_one_clear_error, command
 from campaign import rounds
 from kill_strace import Traced, whats_missing
 from kill_world import GOOD, World, world
@@ -77,6 +77,11 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, sqlite_url: str) -> It
         yield made
 
 
+def gave_up(told: Told) -> bool:
+    """Whether strace itself failed: a thread ended while it was being stopped. The run ended with it."""
+    return told.err.rpartition("strace: ")[2].startswith("ptrace(")
+
+
 def spread(count: int, some: int) -> list[int]:
     """About so many numbers from 1 to the count, evenly spread."""
     return list(range(1, count + 1, max(1, -(-count // some))))
@@ -93,7 +98,7 @@ def test_killed_after_each_write(place: Place) -> None:
         place.begin()
         told, _ = place.traced().killed_after(number)
         # threads take turns as they like, so that one run writes a little less than another
-        assert told.code in (-9, *GOOD), told
+        assert told.code in (-9, *GOOD) or gave_up(told), told
         killed += told.code == -9
         place.recover()
     place.world.assert_usable()
