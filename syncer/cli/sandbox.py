@@ -1,4 +1,4 @@
-"""`syncer sandbox`: the local Objects API as a command."""
+"""`syncer sandbox`: the local Objects and Bulk API as a command."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ In the config:
     type=click.FloatRange(0, 1),
     default=0.0,
     metavar="RATE",
-    help="Share of requests answered 5xx; half of them are stored all the same.",
+    help="Share of requests answered 5xx; half of them take effect all the same.",
 )
 @click.option(
     "--latency",
@@ -65,7 +65,7 @@ def sandbox(
     rate_limit: float | None,
     seed: int,
 ) -> None:
-    """A local Objects API, strict on every documented limit, merging objects into a SQLite warehouse."""
+    """A local Objects and Bulk API, strict on every documented limit, merging objects into a SQLite warehouse."""
     faults = Faults(fail=fail, latency=latency / 1000, rate_limit=rate_limit, seed=seed)
     with Warehouse(db) as warehouse:
         app = create_app(warehouse, faults, write_key=write_key)

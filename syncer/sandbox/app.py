@@ -1,11 +1,16 @@
-"""The sandbox's HTTP surface: `POST /v1/set`, and a page for people. No rules and no SQL live here."""
+"""The sandbox's HTTP surface: `POST /v1/set`, and a page for people. No rules and no SQL live here.
+
+The bulk API's endpoints are in `bulk`.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import cast
 
 from starlette.applications import Starlette
@@ -15,12 +20,12 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from syncer.errors import UsageError
-from syncer.sandbox.faults import Fault, Faults, FaultSequence
-from syncer.sandbox.rules import MAX_BODY, Refusal, is_synchronous, read_set, refuse_key
+from syncer.sandbox.answers import World, failed, hang_up, read_body, refused
+from syncer.sandbox.bulk import Bulk
+from syncer.sandbox.bulk_rules import BulkLimits
+from syncer.sandbox.faults import NO_ANSWER, Faults, FaultSequence
+from syncer.sandbox.rules import Refusal, is_synchronous, read_set, refuse_key
 from syncer.sandbox.warehouse import Warehouse
-
-_RETRY_AFTER = {"Retry-After": "1"}
-_CHALLENGE = {"WWW-Authenticate": 'Basic realm="sandbox"'}
 
 
 def create_app(
@@ -28,6 +33,7 @@ def create_app(
     faults: Faults = Faults(),  # noqa: B008  (frozen)
     write_key: str | None = None,
     *,
+    bulk_limits: BulkLimits = BulkLimits(),  # noqa: B008  (frozen)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     monotonic: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
@@ -42,13 +48,24 @@ def create_app(
     """
     if write_key == "":
         raise UsageError("the sandbox's write key is empty", "choose one, or leave it out to accept any")
-    sandbox = _Sandbox(warehouse, faults, write_key, clock, monotonic, sleep)
+    world = World(
+        warehouse=warehouse,
+        faults=FaultSequence(faults),
+        latency=faults.latency,
+        write_key=write_key,
+        clock=clock,
+        monotonic=monotonic,
+        sleep=sleep,
+    )
+    bulk = Bulk(world, bulk_limits)
+    sandbox = _Sandbox(world, bulk)
     app = Starlette(
         routes=[
             Route("/v1/set", sandbox.set, methods=["POST"]),
+            *bulk.routes(),
             Route("/", sandbox.page, methods=["GET"]),
         ],
-        exception_handlers={HTTPException: _in_the_manner_of_the_api},
+        exception_handlers={HTTPException: _in_the_manner_of_the_api, sqlite3.Error: _not_stored},
     )
     app.router.redirect_slashes = False
     #: read by `server`: whether strangers are turned away
@@ -57,97 +74,81 @@ def create_app(
 
 
 class _Sandbox:
-    """The endpoints and what they share."""
+    """`POST /v1/set` and the page."""
 
-    def __init__(
-        self,
-        warehouse: Warehouse,
-        faults: Faults,
-        write_key: str | None,
-        clock: Callable[[], datetime],
-        monotonic: Callable[[], float],
-        sleep: Callable[[float], Awaitable[object]],
-    ) -> None:
-        self._warehouse = warehouse
-        self._latency = faults.latency
-        self._faults = FaultSequence(faults)
-        self._write_key = write_key
-        self._clock = clock
-        self._monotonic = monotonic
-        self._sleep = sleep
+    def __init__(self, world: World, bulk: Bulk) -> None:
+        self._world = world
+        self._bulk = bulk
 
     async def set(self, request: Request) -> Response:
         """`POST /v1/set`: validate, merge, answer; or fail as the faults say."""
-        received_at = self._clock()
-        fault = self._faults.draw(self._monotonic())
+        world = self._world
+        received_at = world.clock()
+        fault = world.faults.draw(world.monotonic())
         try:
-            body, size = await _body(request)
+            body, size = await read_body(request)
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
-        if self._latency:
-            await self._sleep(self._latency)
+        await world.pause()
         asked = None
         if fault is None or fault.stores:
-            asked = read_set(request.headers, body, self._write_key)
-        answer = _failure(fault) if fault else _refusal(asked) if isinstance(asked, Refusal) else _success()
-        self._warehouse.record(
+            asked = read_set(request.headers, body, world.write_key)
+        answer = failed(fault) if fault else refused(asked) if isinstance(asked, Refusal) else _success()
+        record = partial(
+            world.warehouse.record,
             None if isinstance(asked, Refusal) else asked,
             received_at=received_at,
-            status=answer.status_code,
+            status=fault.status if fault else answer.status_code,
             synchronous=is_synchronous(request.headers),
             size=size,
         )
+        await world.in_turn(record)
+        if fault is not None and fault.status == NO_ANSWER:
+            await hang_up(request)
         return answer
 
     async def page(self, request: Request) -> Response:
         """`GET /`: what this is and what it holds."""
-        if self._write_key is not None:
-            refusal = refuse_key(request.headers, self._write_key)
+        world = self._world
+        if world.write_key is not None:
+            refusal = refuse_key(request.headers, world.write_key)
             if refusal is not None:
-                return _refusal(refusal)
-        counts = self._warehouse.collections()
+                return refused(refusal)
+        counts = await world.in_turn(world.warehouse.collections)
         width = max(map(len, counts), default=0)
-        held = [f"  {name:<{width}}  {count}" for name, count in counts.items()] or ["  none yet"]
+        held = [f"{name:<{width}}  {count}" for name, count in counts.items()]
         lines = (
             "syncer sandbox: a local Segment Objects API. Nothing sent here reaches Segment.",
             "",
             "POST /v1/set merges objects by id into the SQLite warehouse",
-            f"  {self._warehouse.path}",
+            f"  {world.warehouse.path}",
+            "as does, at its end, a bulk session: POST /v0/start, then with its sync_id",
+            "  /v0/upload/<sync_id>, /v0/keep-alive/<sync_id>, /v0/finish/<sync_id>",
             "",
             "Objects per collection:",
-            *held,
+            *_listed(held),
+            "",
+            "Bulk sessions:",
+            *_listed(self._bulk.lines()),
             "",
         )
         return PlainTextResponse("\n".join(lines))
 
 
-async def _body(request: Request) -> tuple[bytes, int]:
-    """What the rules need of the body, and its size. Read to the end, or senders may miss the answer."""
-    kept, size = bytearray(), 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if len(kept) <= MAX_BODY:
-            kept += chunk
-    return bytes(kept), size
+def _listed(lines: list[str]) -> list[str]:
+    return [f"  {line}" for line in lines or ["none yet"]]
 
 
 def _success() -> Response:
     return JSONResponse({"success": True})
 
 
-def _refusal(refusal: Refusal) -> Response:
-    headers = _CHALLENGE if refusal.status == 401 else None
-    return JSONResponse({"success": False, "error": refusal.text}, refusal.status, headers)
-
-
-def _failure(fault: Fault) -> Response:
-    if fault.status == 429:
-        text, headers = "too many requests; wait a second", _RETRY_AFTER
-    else:
-        text, headers = "the sandbox was told to fail", None
-    return JSONResponse({"success": False, "error": text}, fault.status, headers)
-
-
 async def _in_the_manner_of_the_api(_: Request, error: Exception) -> Response:
-    refused = cast("HTTPException", error)
-    return JSONResponse({"success": False, "error": refused.detail}, refused.status_code, refused.headers)
+    turned_away = cast("HTTPException", error)
+    answer = {"success": False, "error": turned_away.detail}
+    return JSONResponse(answer, turned_away.status_code, turned_away.headers)
+
+
+async def _not_stored(_: Request, error: Exception) -> Response:
+    """Answered here: after an error that gets as far as the server, it closes the connection under the sender."""
+    return refused(Refusal(status=500, text=f"the warehouse could not be used: {error}"))

@@ -1,5 +1,7 @@
 """What `POST /v1/set` accepts: from a request to what it sets, or to its refusal. Pure: no I/O, no clock.
 
+What an object must be is the same in the bulk API, which has its other rules in `bulk_rules`.
+
 The rules are those of Segment's Objects API page. Where it is silent the strict reading is taken: unknown
 keys, repeated ids and repeated keys are refused, and a body may have 500 KB, as in Segment's other APIs. A
 refusal names the place and the limit, and repeats neither a value nor a write key.
@@ -52,7 +54,7 @@ class SetRequest:
 class Refusal:
     """The answer to a request that breaks a rule."""
 
-    #: 400, 401 or 413
+    #: of the answer
     status: int
     #: one sentence: which object, which property, which limit
     text: str
@@ -84,15 +86,35 @@ def read_set(headers: Mapping[str, str], body: bytes, write_key: str | None = No
         return refused.refusal
 
 
+def read_line(line: bytes) -> tuple[str, SetObject] | Refusal:
+    """Validate one line of a bulk upload, `{"id", "collection", "properties"}`: the collection, the object.
+
+    Never raises.
+    """
+    try:
+        members = _members(_parse(line, "the line"), "the object", ("id", "collection", "properties"))
+        collection = _collection(members["collection"])
+        properties = _properties(members["properties"], "object")
+        return collection, SetObject(id=_id(members["id"], "id"), properties=properties)
+    except _Refused as refused:
+        return refused.refusal
+
+
 def refuse_key(headers: Mapping[str, str], write_key: str | None = None) -> Refusal | None:
     """The refusal of a request without `Authorization: Basic` of `write_key:`, or None."""
+    read = read_key(headers, write_key)
+    return read if isinstance(read, Refusal) else None
+
+
+def read_key(headers: Mapping[str, str], write_key: str | None = None) -> bytes | Refusal:
+    """The write key a request was sent with, or its refusal, as `refuse_key`."""
     try:
         given = _given_key(headers.get("authorization", ""))
     except _Refused as refused:
         return refused.refusal
     if write_key is not None and not hmac.compare_digest(given, write_key.encode()):
         return Refusal(status=401, text="the write key is not the one this sandbox was started with")
-    return None
+    return given
 
 
 def is_synchronous(headers: Mapping[str, str]) -> bool:
@@ -125,15 +147,15 @@ def _check_body(headers: Mapping[str, str], body: bytes) -> None:
         raise _Refused("the Content-Type must be application/json")
 
 
-def _parse(body: bytes) -> object:
+def _parse(body: bytes, what: str = "the body") -> object:
     try:
         return decode(body.decode())
     except UnicodeDecodeError as error:
-        raise _Refused(f"the body is not UTF-8 at byte {error.start}") from None
+        raise _Refused(f"{what} is not UTF-8 at byte {error.start}") from None
     except json.JSONDecodeError as error:
-        raise _Refused(f"the body is not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
+        raise _Refused(f"{what} is not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
     except RecursionError:
-        raise _Refused("the body is nested too deeply") from None
+        raise _Refused(f"{what} is nested too deeply") from None
 
 
 def _request(document: object) -> SetRequest:

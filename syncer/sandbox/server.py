@@ -11,9 +11,11 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from syncer.errors import UsageError
 
@@ -79,12 +81,26 @@ class _Server(uvicorn.Server):
         yield
 
 
+class _Protocol(H11Protocol):
+    """Gives requests a way to end their connection without an answer: `scope["hang_up"]`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        answering = self.app
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            scope["hang_up"] = self.transport.abort
+            await answering(scope, receive, send)
+
+        self.app = app
+
+
 def _server(app: Starlette) -> _Server:
     return _Server(
         uvicorn.Config(
             app,
             loop="asyncio",
-            http="h11",
+            http=_Protocol,
             ws="none",
             lifespan="off",
             log_config=None,

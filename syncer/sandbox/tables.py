@@ -34,12 +34,19 @@ CREATE TABLE IF NOT EXISTS _objects (
 CREATE TABLE IF NOT EXISTS _requests (
     number INTEGER PRIMARY KEY,
     received_at TEXT NOT NULL, collection TEXT, objects INTEGER NOT NULL,
-    status INTEGER NOT NULL, synchronous INTEGER NOT NULL, bytes INTEGER NOT NULL
+    status INTEGER NOT NULL, synchronous INTEGER NOT NULL, bytes INTEGER NOT NULL,
+    path TEXT NOT NULL DEFAULT '/v1/set', sync_id TEXT, uploaded INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 """
+#: columns of `_requests` that files of before the bulk API lack
+LATER_COLUMNS = {
+    "path": "path TEXT NOT NULL DEFAULT '/v1/set'",
+    "sync_id": "sync_id TEXT",
+    "uploaded": "uploaded INTEGER NOT NULL DEFAULT 0",
+}
 INSERT_REQUEST = """
-INSERT INTO _requests (received_at, collection, objects, status, synchronous, bytes)
-VALUES (?, ?, ?, ?, ?, ?)
+INSERT INTO _requests (received_at, collection, objects, status, synchronous, bytes, path, sync_id, uploaded)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 UPSERT_OBJECT = """
 INSERT INTO _objects (collection, id, properties, times, first_received_at, last_received_at)

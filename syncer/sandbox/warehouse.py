@@ -2,14 +2,16 @@
 
 A collection is a table with a column per property. `_objects` holds each object's properties as exact JSON
 text, nulls included, and how often and when it was received; `_requests` holds what was asked and answered.
+What bulk sessions upload waits in a spool beside the file until it is merged.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
@@ -19,10 +21,34 @@ from syncer.errors import UsageError
 from syncer.sandbox import tables
 from syncer.sandbox.exact import Value, decode, encode
 from syncer.sandbox.rules import SetObject, SetRequest
+from syncer.sandbox.spool import Spool
 from syncer.sandbox.tables import Layout
 
 #: layouts remembered; senders have a few, so more means they are generated
 _MAX_LAYOUTS = 1000
+#: objects of a bulk session merged by one statement
+_AT_ONCE = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BulkNote:
+    """What is noted of a request to the bulk API."""
+
+    received_at: datetime
+    #: without the session's id, such as "/v0/upload"
+    path: str
+    #: as in the request, whether there is such a session or not
+    sync_id: str | None
+    #: what it is answered; 0: nothing
+    status: int
+    #: bytes of its body
+    size: int
+    #: of its objects, if they are of one
+    collection: str | None = None
+    #: objects its part adds to the session
+    uploaded: int = 0
+    #: objects merged by it
+    objects: int = 0
 
 
 class Warehouse:
@@ -41,6 +67,8 @@ class Warehouse:
         self.path = str(path)
         self._lock = threading.RLock()
         self._connection = _open(self.path)
+        #: parts of bulk sessions
+        self.spool = Spool()
         # SQLite's counter of schema changes as of our last look: other programs may drop or alter tables
         self._schema_version: int | None = None
         # by collection: its columns by their folded names
@@ -55,6 +83,7 @@ class Warehouse:
 
     def close(self) -> None:
         """Close the file. Idempotent."""
+        self.spool.close()
         with self._lock:
             self._connection.close()
 
@@ -74,8 +103,20 @@ class Warehouse:
             if collection is not None:
                 self._merge_rows(collection, objects)
                 self._merge_objects(collection, objects, at)
-            entry = (at, collection, len(objects), status, synchronous, size)
+            entry = (at, collection, len(objects), status, synchronous, size, "/v1/set", None, 0)
             connection.execute(tables.INSERT_REQUEST, entry)
+
+    def record_bulk(self, note: BulkNote, objects: Iterable[tuple[str, SetObject]] = ()) -> None:
+        """Merge the objects, each with its collection and in their order, and note the request: one transaction."""
+        at = note.received_at.isoformat()
+        with self._transaction() as connection:
+            for collection, alike in _alike(objects):
+                self._merge_rows(collection, alike)
+                self._merge_objects(collection, alike, at)
+            connection.execute(
+                tables.INSERT_REQUEST,
+                (at, note.collection, note.objects, note.status, 0, note.size, note.path, note.sync_id, note.uploaded),
+            )
 
     def collections(self) -> dict[str, int]:
         """The collections by name, and how many objects each has."""
@@ -90,7 +131,10 @@ class Warehouse:
             return self._fetch(f"SELECT * FROM {tables.quoted(tables.table_of(collection))} ORDER BY id")  # noqa: S608
 
     def requests(self) -> list[dict[str, object]]:
-        """Every request received, oldest first; `objects` says how many it stored, whatever was answered."""
+        """Every request received, oldest first; `objects` says how many it stored, whatever was answered.
+
+        Of a bulk session that is its finish; `uploaded` says how many objects an upload added to it.
+        """
         return self.query("SELECT * FROM _requests ORDER BY number")
 
     def query(self, sql: str, *parameters: object) -> list[dict[str, object]]:
@@ -186,6 +230,19 @@ class Warehouse:
         )
 
 
+def _alike(objects: Iterable[tuple[str, SetObject]]) -> Iterator[tuple[str, tuple[SetObject, ...]]]:
+    """Neighbours of one collection with different ids, as a `POST /v1/set` has them."""
+    name, alike = "", dict[str, SetObject]()
+    for collection, each in objects:
+        if alike and (collection != name or each.id in alike or len(alike) == _AT_ONCE):
+            yield name, tuple(alike.values())
+            alike = {}
+        name = collection
+        alike[each.id] = each
+    if alike:
+        yield name, tuple(alike.values())
+
+
 def _row(each: SetObject, names: tuple[str, ...]) -> list[str | int | float | None]:
     properties = each.properties
     return [each.id, *(tables.stored(properties[name]) for name in names)]
@@ -209,6 +266,7 @@ def _open(path: str) -> sqlite3.Connection:
             raise _unusable(path, "it is a database of something else")
         # WAL lets other processes read while we write; a power cut may cost a sandbox its file
         connection.executescript(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; {tables.SCHEMA}")
+        _add_later_columns(connection)
     except sqlite3.Error as error:
         connection.close()
         raise _unusable(path, str(error)) from error
@@ -216,6 +274,15 @@ def _open(path: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _add_later_columns(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")  # another sandbox may be opening the same file
+    present = {name for (name,) in connection.execute("SELECT name FROM pragma_table_info('_requests')")}
+    for name, definition in tables.LATER_COLUMNS.items():
+        if name not in present:
+            connection.execute(f"ALTER TABLE _requests ADD COLUMN {definition}")
+    connection.execute("COMMIT")
 
 
 def _unusable(path: str, why: str) -> UsageError:

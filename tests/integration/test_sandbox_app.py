@@ -123,6 +123,9 @@ def test_requests_are_noted():
                 "status": 200,
                 "synchronous": 1,
                 "bytes": len(asked.content),
+                "path": "/v1/set",
+                "sync_id": None,
+                "uploaded": 0,
             }
         ]
 

@@ -223,10 +223,11 @@ def test_requests_are_noted_with_what_they_stored(warehouse):
     warehouse.record(request("rooms", a={"n": 1}, b={"n": 2}), received_at=NOON, status=503, synchronous=True, size=77)
     warehouse.record(None, received_at=NOON, status=400, synchronous=False, size=5)
     at = "2024-05-01T12:00:00+00:00"
-    columns = ("number", "received_at", "collection", "objects", "status", "synchronous", "bytes")
+    columns = ("number", "received_at", "collection", "objects", "status", "synchronous", "bytes", "path", "sync_id",
+               "uploaded")  # fmt: skip
     assert warehouse.requests() == [
-        dict(zip(columns, (1, at, "rooms", 2, 503, 1, 77), strict=True)),
-        dict(zip(columns, (2, at, None, 0, 400, 0, 5), strict=True)),
+        dict(zip(columns, (1, at, "rooms", 2, 503, 1, 77, "/v1/set", None, 0), strict=True)),
+        dict(zip(columns, (2, at, None, 0, 400, 0, 5, "/v1/set", None, 0), strict=True)),
     ]
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from syncer.errors import UsageError
-from syncer.sandbox.faults import Fault, Faults, FaultSequence
+from syncer.sandbox.faults import Fault, Faults, FaultSequence, PlannedFault
 
 
 def draws(faults: Faults, count: int) -> list[Fault | None]:
@@ -64,6 +64,33 @@ def test_a_rate_below_one_per_second_lets_the_first_through():
     """One request every ten seconds is a possible limit."""
     sequence = FaultSequence(Faults(rate_limit=0.125))
     assert [sequence.draw(now) is None for now in (0.0, 4.0, 8.0, 9.0)] == [True, False, True, False]
+
+
+def test_a_planned_fault_is_that_of_one_request_to_one_path():
+    """It goes before the rate limit and the random faults, and uses up neither."""
+    lost, refused = Fault(status=0, stores=True), Fault(status=413, stores=False)
+    planned = (
+        PlannedFault(path="/v0/finish", fault=lost),
+        PlannedFault(path="/v0/upload", number=2, fault=refused),
+    )
+    sequence = FaultSequence(Faults(planned=planned, rate_limit=1))
+    asked = ("/v0/finish", "/v0/upload", "/v0/upload")
+    assert [sequence.draw(0.0, path) for path in asked] == [lost, None, refused]
+    assert sequence.draw(0.0, "/v0/upload") == Fault(status=429, stores=False)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"path": "/v0/uploads"}, "planned for /v0/uploads"),
+        ({"path": "/v0/upload", "number": 0}, "planned for request 0"),
+    ],
+)
+def test_a_fault_planned_for_nothing_is_a_usage_error(wrong, says):
+    """It would never happen, and the test that waits for it would show nothing."""
+    with pytest.raises(UsageError, match=says) as caught:
+        PlannedFault(fault=Fault(status=500, stores=True), **wrong)
+    assert caught.value.hint
 
 
 @pytest.mark.parametrize(
