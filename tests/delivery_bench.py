@@ -29,7 +29,7 @@ from syncer.core.model import (
 from syncer.core.plan import RunOptions
 from syncer.delivery import Delivery, open_delivery
 from syncer.delivery.client import Timeouts
-from syncer.delivery.objects_api import World
+from syncer.delivery.line import World
 from syncer.run.executor import execute
 from syncer.run.job import Job, Ports
 from syncer.source.memory import MemorySource
@@ -120,6 +120,10 @@ class Watched:
         receipt = await self._delivery.send(batch, **how)
         self.receipts.append((batch, receipt))
         return receipt
+
+    def flush(self, collection: str) -> None:
+        """As the other does."""
+        self._delivery.flush(collection)
 
     def stop(self) -> None:
         """As the other does."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Sequence
 
 import click
 
 from syncer.cli.app import Globals
+from syncer.cli.loop import on_signals, run_in_loop
 from syncer.cli.report import advice
-from syncer.cli.run import on_signals
 from syncer.cli.tables import moment, render
 from syncer.config import Config, select_mappings
 from syncer.core.model import DeadLetter, Outcome, RunReport
@@ -117,7 +116,7 @@ def retry(options: Globals, numbers: tuple[int, ...], mapping: str | None) -> in
             f"{', '.join(unknown)}: dead letters of a mapping that the config no longer has",
             "syncer dead-letters discard --mapping NAME, or name the mapping as before",
         )
-    reports, number = asyncio.run(_retry(config, letters))
+    reports, number = run_in_loop(_retry(config, letters))
     for report in reports:
         told = f"{report.counts.sent:,} sent, {report.counts.rejected:,} refused again"
         if report.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL):

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from textwrap import wrap
 
 from syncer.cli.report import advice as report_advice
 from syncer.cli.tables import length, render
@@ -85,7 +86,11 @@ def _rarities(plan: Plan) -> list[str]:
         told.append(f"{sum(refused.values()):,} rejected ({reasons})")
     if plan.found.skipped:
         told.append(f"{plan.found.skipped:,} skipped")
-    return [f"    and {', '.join(told)}"] if told else []
+    lines = [f"    and {', '.join(told)}"] if told else []
+    if plan.found.uploads:
+        told_of = f"by the Bulk API, {_counted(plan.found.uploads, 'upload')}: {plan.found.report.api_reason}"
+        lines += wrap(f"    {told_of}", 112, subsequent_indent="      ")
+    return lines
 
 
 def _total(told: Plans) -> list[str]:
@@ -149,6 +154,7 @@ def _fields(plan: Plan) -> dict[str, object]:
         "skipped": found.skipped,
         "objects": found.objects,
         "requests": found.requests,
+        "uploads": found.uploads,
         "bytes": found.bytes,
         "seconds": plan.seconds,
     }
@@ -157,6 +163,8 @@ def _fields(plan: Plan) -> dict[str, object]:
         "collection": plan.mapping.collection,
         "mode": str(report.mode),
         **(numbers if plan.known else dict.fromkeys(numbers)),
+        "api": report.api,
+        "api_reason": report.api_reason,
         "requests_per_second": None if rate is None else rate.per_second,
         "rate": None if rate is None else "measured" if rate.measured else "configured",
         "held_back": [{"error": each.message, "hint": each.hint} for each in plan.hindrances],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,8 +9,8 @@ from contextlib import contextmanager
 import click
 
 from syncer.cli.app import Globals
+from syncer.cli.loop import on_signals, run_in_loop
 from syncer.cli.outlook import Plan, Plans, advice, as_json, as_text
-from syncer.cli.run import collect_less_often, on_signals
 from syncer.cli.selection import reading, selecting, wanted
 from syncer.config import Config, select_mappings
 from syncer.core.estimate import RUNS_BACK, Budget, month_of, rate_of
@@ -64,7 +63,7 @@ def plan(
     config = options.load()
     mappings = select_mappings(config, select, exclude)
     with _noticing(options) as notice:
-        found, number = asyncio.run(_planned(config, mappings, asked, notice))
+        found, number = run_in_loop(_planned(config, mappings, asked, notice))
     click.echo(as_json(found) if output == "json" else as_text(found))
     for line in advice(found):
         click.echo(line, err=True)
@@ -88,11 +87,12 @@ async def _planned(
     store, ceiling = open_store(config.state_url, read_only=True), config.destination.requests_per_second
     async with Runner(config, notice, store=store) as runner:
         received = on_signals(runner.stop)
-        collect_less_often()
         found = await runner.foresee_all(mappings, asked)
         # fewer when interrupted
         plans = [
-            Plan(mapping=mapping, found=each, rate=rate_of(ceiling, store.runs(mapping.name, RUNS_BACK)))
+            Plan(
+                mapping=mapping, found=each, rate=rate_of(ceiling, store.runs(mapping.name, RUNS_BACK), each.report.api)
+            )
             for mapping, each in zip(mappings, found, strict=False)
         ]
         budget = _budget(config.destination.budget, store, plans)

@@ -23,12 +23,14 @@ def table(reports: Sequence[RunReport]) -> str:
     shown = ["skipped", "deleted", "retried"]
     optional = [name for name in shown if any(getattr(report.counts, name) for report in reports)]
     headers = ["mapping", "mode", "outcome", "read", "sent", "unchanged", "rejected", *optional]
-    headers += ["requests", "took", "watermark"]
+    # told where it is not the one API that small runs use
+    apis = any(report.api == "bulk" for report in reports)
+    headers += ["requests", *(["api"] if apis else []), "took", "watermark"]
     rows = [
         [
             report.mapping, report.mode, report.outcome or "unfinished", report.counts.read, report.counts.sent,
             report.counts.unchanged, report.counts.rejected, *(getattr(report.counts, name) for name in optional),
-            report.counts.requests,
+            report.counts.requests, *([report.api] if apis else []),
             length(report.finished_at - report.started_at) if report.finished_at else None,
             report.watermark.text if report.watermark else None,
         ]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,6 +9,7 @@ from dataclasses import replace
 import click
 
 from syncer.cli.app import Globals
+from syncer.cli.loop import on_signals, run_in_loop
 from syncer.cli.report import advice, as_json, table
 from syncer.cli.selection import reading, selecting, wanted
 from syncer.config import Config, select_mappings
@@ -81,9 +79,9 @@ def run_mappings(
     """Run, show progress on standard error and the result on standard output; returns the exit code."""
     if options.log_format == "text" and sys.stderr.isatty():
         with ProgressObserver() as progress:
-            reports, number = asyncio.run(_all(config, mappings, asked, fail_fast, progress.notice))
+            reports, number = run_in_loop(_all(config, mappings, asked, fail_fast, progress.notice))
     else:
-        reports, number = asyncio.run(_all(config, mappings, asked, fail_fast, LogObserver().notice))
+        reports, number = run_in_loop(_all(config, mappings, asked, fail_fast, LogObserver().notice))
     click.echo(as_json(reports) if output == "json" else table(reports))
     for line in advice(reports, dry_run=asked.dry_run):
         click.echo(line, err=True)
@@ -100,31 +98,5 @@ async def _all(
     store = open_store(config.state_url, read_only=asked.dry_run)
     async with Runner(config, notice, store=store) as runner:
         received = on_signals(runner.stop)
-        collect_less_often()
         reports = await runner.run_all(mappings, asked, fail_fast=fail_fast)
     return reports, received[0] if received else None
-
-
-def collect_less_often() -> None:
-    """Rows come and go by the thousand and make no cycles; looking for some after every 700 costs a sixth of a run."""
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
-
-
-def on_signals(stop: Callable[[], None]) -> list[int]:
-    """Call `stop` at SIGINT or SIGTERM; the list returned fills with what came. A second signal ends at once."""
-    loop = asyncio.get_running_loop()
-    received: list[int] = []
-
-    def take(number: int) -> None:
-        received.append(number)
-        stop()
-        for each in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(each)
-            signal.signal(each, signal.SIG_DFL)
-        # said last: whoever reads it may send the second signal at once
-        click.echo("Stopping: finishing what is in flight. Once more to quit at once.", err=True)
-
-    for each in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(each, take, each)
-    return received

@@ -8,7 +8,7 @@ import logging
 import click
 
 from syncer.cli.app import Globals
-from syncer.cli.run import collect_less_often, on_signals
+from syncer.cli.loop import on_signals, run_in_loop
 from syncer.cli.tables import moment
 from syncer.config import Config
 from syncer.core.calendar import next_fires
@@ -38,7 +38,7 @@ def serve(options: Globals) -> int:
     if not any(mapping.schedules for mapping in config.mappings.values()):
         hint = "add `schedules: [{every: 1h}]` to a mapping, or use `syncer run`"
         raise UsageError("no mapping has a schedule", hint)
-    return asyncio.run(_serve(config))
+    return run_in_loop(_serve(config))
 
 
 async def _serve(config: Config) -> int:
@@ -46,7 +46,6 @@ async def _serve(config: Config) -> int:
     async with Runner(config, observer.notice) as runner:
         stop = asyncio.Event()
         received = on_signals(stop.set)
-        collect_less_often()
         mappings = list(config.mappings.values())
         scheduler = Scheduler(mappings, runner.run, runner.store, now=utc_now, notice=observer.notice)
         _announce(config)

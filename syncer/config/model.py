@@ -22,9 +22,12 @@ _SHARE = {
     "examples": ["20%", 0.2],
 }
 
+_SIZE = {"type": "string", "pattern": r"^[0-9]+ ?(B|KB|MB|GB)$|^\$\{.*\}$", "examples": ["500KB", "16MB"]}
+
 Text: TypeAlias = Annotated[str, Field(min_length=1)]
 Boolean: TypeAlias = Annotated[bool, BeforeValidator(scalars.boolean)]
 Duration: TypeAlias = Annotated[timedelta, BeforeValidator(scalars.duration), WithJsonSchema(_DURATION)]
+PartSize: TypeAlias = Annotated[int, BeforeValidator(scalars.part_size), WithJsonSchema(_SIZE)]
 Lookback: TypeAlias = Annotated[
     timedelta | int,
     BeforeValidator(scalars.lookback),
@@ -56,6 +59,22 @@ class SourceKeys(Keys):
     )
 
 
+class BulkKeys(Keys):
+    """Where and how the Bulk API is used."""
+
+    endpoint: Annotated[str, BeforeValidator(scalars.endpoint)] | None = Field(
+        default=None, description="Base URL of the Bulk API; needed in `dublin`, where Segment documents none."
+    )
+    threshold: Annotated[int, Field(ge=1), BeforeValidator(scalars.integer)] = Field(
+        default=10_000, description="With `api: auto`, a run that is to send as many objects uses the Bulk API."
+    )
+    part_size: PartSize = Field(
+        default="16MB",
+        validate_default=True,
+        description="Uncompressed size of an upload; smaller where a proxy in between takes no more.",
+    )
+
+
 class DestinationKeys(Keys):
     """The Segment source that objects go to."""
 
@@ -71,6 +90,9 @@ class DestinationKeys(Keys):
     api: Literal["objects", "bulk", "auto"] = Field(
         default="auto",
         description="Objects API for steady changes, Bulk API for large loads, or whichever fits the run.",
+    )
+    bulk: BulkKeys = Field(
+        default={}, validate_default=True, description="The Bulk API: where it is, when and how it is used."
     )
     synchronous: Literal["auto", "always", "never"] = Field(
         default="auto",

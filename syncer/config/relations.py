@@ -71,6 +71,7 @@ def check_relations(content: Entries, findings: Findings) -> None:
     if isinstance(sources, dict):
         _check_names(sources, ("sources",), findings)
     _check_run_records(content, findings)
+    _check_bulk(content.get("destination"), findings)
     mappings = content.get("mappings")
     if not isinstance(mappings, dict):
         return
@@ -101,6 +102,19 @@ def _check_run_records(content: Entries, findings: Findings) -> None:
                 f"the mapping `{name}` writes the same collection",
                 "give the run records a collection of their own",
             )
+
+
+def _check_bulk(destination: Tree, findings: Findings) -> None:
+    """The Bulk API has a documented address in one region only; `auto` does without it elsewhere."""
+    if not isinstance(destination, dict) or destination.get("api") != "bulk" or "endpoint" in destination:
+        return
+    bulk = destination.get("bulk")
+    if destination.get("region") == "dublin" and not (isinstance(bulk, dict) and "endpoint" in bulk):
+        findings.follow(
+            ("destination", "api"),
+            "Segment documents no address of the Bulk API in the region dublin",
+            "ask Segment, and set destination.bulk.endpoint; or use `api: objects`",
+        )
 
 
 def _check_names(entries: Mapping[str, Tree], path: KeyPath, findings: Findings) -> None:

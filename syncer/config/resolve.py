@@ -23,6 +23,9 @@ ENDPOINTS: Mapping[Literal["oregon", "dublin"], str] = {
     "dublin": "https://objects.euw1.segment.com",
 }
 
+#: Objects Bulk API page; it names none for the other region
+BULK_ENDPOINTS: Mapping[str, str] = {"oregon": "https://objects-bulk-api.segmentapis.com"}
+
 _FILE_DATABASE = re.compile(r"(?P<scheme>(?:sqlite|duckdb)(?:\+\w+)?:///)(?P<path>[^?]+)(?P<query>\?.*)?", re.DOTALL)
 
 
@@ -92,6 +95,9 @@ def _destination(keys: DestinationKeys) -> DestinationConfig:
         write_key=keys.write_key.get_secret_value(),
         endpoint=keys.endpoint or ENDPOINTS[keys.region],
         api=keys.api,
+        bulk_endpoint=keys.bulk.endpoint or keys.endpoint or BULK_ENDPOINTS.get(keys.region),
+        bulk_threshold=keys.bulk.threshold,
+        bulk_part_size=keys.bulk.part_size,
         synchronous=keys.synchronous,
         max_in_flight=keys.max_in_flight,
         requests_per_second=keys.requests_per_second,

@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 from zoneinfo import available_timezones
 
 from syncer.config.nearest import nearest, suggestion
-from syncer.config.units import parse_duration
+from syncer.config.units import parse_duration, parse_size
 from syncer.core.calendar import parse_cron
 from syncer.core.zones import zone_of
 
@@ -23,6 +23,8 @@ NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 NAME_RULE = "letters, digits, `_`, `-` and `.`, at most 100"
 
 _LONGEST_CRON = 200
+#: bytes of an upload to the Bulk API
+_SMALLEST_PART, _LARGEST_PART = 1_000, 512_000_000
 _QUOTED = re.compile("`.*`", re.DOTALL)
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,18}(?:\.[0-9]{1,18})?")
@@ -99,6 +101,14 @@ def duration(value: object) -> timedelta:
     if not length:
         raise ValueError("expected a duration above zero")
     return length
+
+
+def part_size(value: object) -> int:
+    """Bytes of an upload, uncompressed."""
+    size = parse_size(text(value, "a size such as `16MB`"))
+    if not _SMALLEST_PART <= size < _LARGEST_PART:
+        raise ValueError("expected a size from `1KB` to below `512MB`, the most that the Bulk API takes")
+    return size
 
 
 def lookback(value: object) -> timedelta | int:

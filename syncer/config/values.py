@@ -30,6 +30,12 @@ class DestinationConfig:
     #: base URL without a slash at its end; from `region` unless `endpoint` is written
     endpoint: str
     api: Literal["objects", "bulk", "auto"] = "auto"
+    #: base URL of the Bulk API; None: nobody knows it
+    bulk_endpoint: str | None = None
+    #: with `api: auto`, objects from which on a run uses it
+    bulk_threshold: int = 10_000
+    #: uncompressed bytes of an upload to it
+    bulk_part_size: int = 16_000_000
     synchronous: Literal["auto", "always", "never"] = "auto"
     max_in_flight: int = 16
     #: None: no ceiling

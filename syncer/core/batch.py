@@ -63,3 +63,9 @@ def encoded(collection: str, objects: Sequence[SegmentObject]) -> bytes:
     """The body of `POST /v1/set`. Properties are encoded already and go in as they are."""
     items = b",".join(b'{"id":%b,"properties":%b}' % (orjson.dumps(each.id), each.properties) for each in objects)
     return b'{"collection":%b,"objects":[%b]}' % (orjson.dumps(collection), items)
+
+
+def encoded_lines(collection: str, objects: Sequence[SegmentObject]) -> list[bytes]:
+    """The lines of an upload to the Bulk API, one for each object."""
+    form = b'{"id":%%b,"collection":%b,"properties":%%b}\n' % orjson.dumps(collection).replace(b"%", b"%%")
+    return [form % (orjson.dumps(each.id), each.properties) for each in objects]

@@ -22,7 +22,7 @@ class Rate:
     measured: bool
 
 
-def rate_of(configured: float | None, runs: Sequence[RunReport]) -> Rate | None:
+def rate_of(configured: float | None, runs: Sequence[RunReport], api: str | None = None) -> Rate | None:
     """Requests a second: as configured, else as in that recent run which made the most requests, else unknown.
 
     Of the runs the largest, because a small one spends its time on other things than requests. Runs that were not
@@ -31,10 +31,12 @@ def rate_of(configured: float | None, runs: Sequence[RunReport]) -> Rate | None:
     Args:
         configured: `requests_per_second`.
         runs: of this mapping.
+        api: only runs by this API are looked at; None: all.
     """
     if configured is not None:
         return Rate(per_second=configured, measured=False)
-    told = [(run.counts.requests, _seconds_of(run)) for run in runs if run.outcome in _ENDED]
+    ended = [run for run in runs if run.outcome in _ENDED and api in (None, run.api)]
+    told = [(run.counts.requests, _seconds_of(run)) for run in ended]
     requests, seconds = max((each for each in told if min(each) > 0), default=(0, 0.0))
     return Rate(per_second=requests / seconds, measured=True) if requests else None
 

@@ -20,6 +20,14 @@ class RunStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BulkChosen:
+    """A run is large enough for the Bulk API."""
+
+    mapping: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunProgressed:
     """Something was committed; counts so far."""
 
@@ -64,4 +72,4 @@ class RunFinished:
     report: RunReport
 
 
-Event: TypeAlias = RunStarted | RunProgressed | Noticed | RequestRetried | DeliveryPaused | RunFinished
+Event: TypeAlias = RunStarted | BulkChosen | RunProgressed | Noticed | RequestRetried | DeliveryPaused | RunFinished

@@ -24,6 +24,8 @@ class Foresight:
     #: rejections by code
     refused: Mapping[str, int]
     requests: int
+    #: requests that carry objects to the Bulk API
+    uploads: int = 0
     #: of request bodies
     bytes: int
     #: objects that were accepted before and are no tombstones; counted only where `max_change_ratio` asks for it

@@ -208,7 +208,7 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What one request carries: at most ten objects of one collection with distinct ids, in row order."""
+    """What is sent and settled together: objects of one collection with distinct ids, in row order."""
 
     number: int
     collection: str
@@ -321,6 +321,10 @@ class RunReport:
     bound: datetime | None = None
     #: what kept the watermark from moving at all, in the source's words; there is no bound then
     held_by: str | None = None
+    #: `objects` or `bulk`: the API it uses; None: it was not chosen yet
+    api: str | None = None
+    #: why, for people
+    api_reason: str | None = None
     error: str | None = None
     hint: str | None = None
     #: the exit code its error asks for; 0 without one
@@ -352,9 +356,13 @@ class Lease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one request of a delivery may carry."""
+    """What a delivery may carry at once."""
 
     #: objects in a batch
     objects: int = 10
-    #: bytes of a request body
+    #: bytes of a batch, encoded
     body: int = 500_000
+    #: bytes of one object with all that stands around it
+    object: int = 500_000
+    #: uncompressed bytes of an upload, which carries many batches or a part of one; None: every batch is a request
+    part: int | None = None

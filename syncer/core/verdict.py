@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
@@ -15,6 +15,10 @@ from syncer.core.model import SegmentObject
 
 #: bytes of an answer that are looked at; the API's own are far shorter
 LARGEST_ANSWER = 64 * 1024
+#: objects of a request, from whose values an answer is cleared to quote it; of more of them it is not quoted
+_QUOTED_OF = 100
+#: characters of a bulk session's id; the API's own are far shorter
+_LONGEST_SESSION = 200
 #: seconds; no server is obeyed for longer
 LONGEST_WAIT = 900.0
 
@@ -37,6 +41,8 @@ class Action(StrEnum):
     PAUSE = "pause"
     #: an object of it is not acceptable: send halves until it stands alone
     SPLIT = "split"
+    #: what it belongs to is not there any more: a bulk session that expired or that nobody knows
+    LOST = "lost"
     #: the write key is refused
     STOP = "stop"
     #: whatever is there, it is not the API
@@ -91,6 +97,8 @@ class Verdict:
     status: int | None = None
     #: what was answered, values of the objects included: for the dead letter only
     response: str | None = field(default=None, repr=False)
+    #: id of the bulk session that began
+    session: str | None = None
 
 
 def judge(
@@ -106,16 +114,28 @@ def judge(
     """
     if isinstance(answer, NoAnswer):
         return _without_answer(answer, secrets)
-    action, in_doubt, note = _classify(answer)
+    return _verdict(answer, _classify(answer), now=now, sent=sent, secrets=secrets)
+
+
+def _verdict(
+    answer: Answer,
+    classified: tuple[Action, bool, str],
+    *,
+    now: datetime,
+    sent: Sequence[SegmentObject],
+    secrets: Sequence[str],
+) -> Verdict:
+    action, in_doubt, note = classified
     gave_up = bool(note) or answer.status in _GAVE_UP
     if action is Action.ACCEPT:
         return Verdict(action=action, reason=f"HTTP {answer.status}", status=answer.status)
     obeyed = action in (Action.RETRY, Action.PAUSE) and not note
     wait = _retry_after(answer.headers, now) if obeyed else None
     said = excerpt(answer.body, secrets)
+    quoted = without_values(said, sent) if len(sent) <= _QUOTED_OF else ""
     return Verdict(
         action=Action.PAUSE if wait is not None else action,
-        reason=shortened(f"HTTP {answer.status}{note}" + (f": {without_values(said, sent)}" if said else "")),
+        reason=shortened(f"HTTP {answer.status}{note}" + (f": {quoted}" if quoted else "")),
         in_doubt=in_doubt,
         late=in_doubt and gave_up,
         wait=wait,
@@ -123,6 +143,10 @@ def judge(
         status=answer.status,
         response=shortened(said) or None,
     )
+
+
+#: something else than the API answered
+_FOREIGN = (Action.RETRY, True, ", not the API")
 
 
 def _classify(answer: Answer) -> tuple[Action, bool, str]:
@@ -150,19 +174,18 @@ def _classify(answer: Answer) -> tuple[Action, bool, str]:
         return Action.RETRY, True, ""
     if 400 <= status < 500:
         return Action.SPLIT, False, ""
-    return Action.RETRY, True, ", not the API"
+    return _FOREIGN
 
 
 def _classify_success(body: bytes) -> tuple[Action, bool, str]:
-    foreign = (Action.RETRY, True, ", not the API")
     if len(body) > LARGEST_ANSWER:
-        return foreign
+        return _FOREIGN
     if not body.strip():
         return Action.ACCEPT, False, ""
     try:
         said = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return foreign
+        return _FOREIGN
     if isinstance(said, dict) and _tells_failure(said):
         return Action.SPLIT, False, ""
     return Action.ACCEPT, False, ""
@@ -173,6 +196,53 @@ def _tells_failure(said: Mapping[str, object]) -> bool:
     if said.get("success", True) in (False, "false"):
         return True
     return bool(said.get("error")) or bool(said.get("errors"))
+
+
+class Step(StrEnum):
+    """A request of a bulk session."""
+
+    START = "start"
+    UPLOAD = "upload"
+    KEEP_ALIVE = "keep-alive"
+    FINISH = "finish"
+
+
+#: what says that it was done: 200 of a page in between must not pass for it
+_DONE = {Step.START: (200, 201), Step.UPLOAD: (201,), Step.KEEP_ALIVE: (200,), Step.FINISH: (202,)}
+
+
+def judge_step(
+    step: Step,
+    answer: Answer | NoAnswer,
+    *,
+    now: datetime,
+    sent: Sequence[SegmentObject] = (),
+    secrets: Sequence[str] = (),
+) -> Verdict:
+    """As `judge`, of a request of a bulk session.
+
+    1. A success is the documented one, a start's with its `sync_id`; any other is not the API's.
+    2. 404 and 410, but of a start: the session is gone.
+    3. What would be about objects is of a start about the endpoint, and of a keep-alive about the session.
+    """
+    if isinstance(answer, NoAnswer):
+        return _without_answer(answer, secrets)
+    action, in_doubt, note = _classify(answer)
+    session = _session_of(answer) if step is Step.START and action is Action.ACCEPT else None
+    if action is Action.ACCEPT and (answer.status not in _DONE[step] or (step is Step.START and session is None)):
+        action, in_doubt, note = _FOREIGN
+    elif step is not Step.START and answer.status in (404, 410):
+        action = Action.LOST
+    elif action is Action.SPLIT and step in (Step.START, Step.KEEP_ALIVE):
+        action = Action.MISCONFIGURED if step is Step.START else Action.LOST
+    verdict = _verdict(answer, (action, in_doubt, note), now=now, sent=sent, secrets=secrets)
+    return replace(verdict, session=session)
+
+
+def _session_of(answer: Answer) -> str | None:
+    said = orjson.loads(answer.body) if answer.body.strip() else None
+    found = said.get("sync_id") if isinstance(said, dict) else None
+    return found if isinstance(found, str) and 0 < len(found) <= _LONGEST_SESSION else None
 
 
 def _without_answer(answer: NoAnswer, secrets: Sequence[str]) -> Verdict:

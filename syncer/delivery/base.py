@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
@@ -46,8 +47,23 @@ class Delivery(Protocol):
         `DeliveryError` when objects stay unsettled. Sending a batch again is harmless: the API merges by id.
         """
 
+    def flush(self, collection: str) -> None:
+        """Batches of a collection that were handed in wait for no others: none comes until something is settled.
+
+        Who sends has to say so, or `send` may wait for ever.
+        """
+
     def stop(self) -> None:
         """Begin no further attempt: pending retries end as unsettled, requests in flight are finished."""
 
     async def close(self) -> None:
         """Let go of the connections. Idempotent."""
+
+
+async def send_alone(
+    delivery: Delivery, batch: Batch, *, forbidden: Callable[[], SyncerError | None] = permitted
+) -> Receipt:
+    """Send a batch that nothing follows."""
+    sending = asyncio.ensure_future(delivery.send(batch, forbidden=forbidden))
+    asyncio.get_running_loop().call_soon(delivery.flush, batch.collection)
+    return await sending

@@ -127,6 +127,9 @@ class MemoryDelivery:
         for each in objects:
             self.objects.setdefault((collection, each.id), {}).update(orjson.loads(each.properties))
 
+    def flush(self, collection: str) -> None:
+        """Nothing waits."""
+
     def stop(self) -> None:
         """Take nothing more."""
         self._failure = self._failure or Stopped("stopped before memory had accepted everything")

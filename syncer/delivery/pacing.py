@@ -1,10 +1,9 @@
-"""When requests may go out: places, rate and pauses of one write key, and how long to keep trying. No HTTP here."""
+"""When requests may go out: rate and pauses of one write key, and how long to keep trying. No HTTP here."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 
 from syncer.core.verdict import LONGEST_WAIT
 
@@ -32,28 +31,24 @@ class Rest:
         """Wake everyone, now and for ever."""
         self._ended.set()
 
-    async def wait(self, seconds: float) -> None:
-        """Sleep, or return early when it was ended."""
-        sleeping = asyncio.ensure_future(self._sleep(seconds))
-        ending = asyncio.ensure_future(self._ended.wait())
+    async def wait(self, seconds: float, *, stirred: asyncio.Event | None = None) -> None:
+        """Sleep, or return early when it was ended, or something stirred."""
+        waking = [asyncio.ensure_future(each.wait()) for each in (self._ended, stirred) if each is not None]
+        waiting = [asyncio.ensure_future(self._sleep(seconds)), *waking]
         try:
-            await asyncio.wait((sleeping, ending), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            sleeping.cancel()
-            ending.cancel()
-            await asyncio.gather(sleeping, ending, return_exceptions=True)
+            for each in waiting:
+                each.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
 
 
 class Pace:
-    """Gives out turns: at most `max_in_flight` at once, evenly under a rate, none while paused."""
+    """Gives out turns, evenly under a rate, none while paused. One for all that sends under a write key."""
 
-    def __init__(
-        self, *, max_in_flight: int, requests_per_second: float | None, clock: Callable[[], float], rest: Rest
-    ) -> None:
-        self._places = asyncio.Semaphore(max_in_flight)
+    def __init__(self, *, requests_per_second: float | None, clock: Callable[[], float]) -> None:
         self._interval = 1 / requests_per_second if requests_per_second else 0.0
         self._clock = clock
-        self._rest = rest
         self._next = self._resumes = clock()
 
     @property
@@ -61,20 +56,14 @@ class Pace:
         """Seconds until requests may go out again."""
         return max(0.0, self._resumes - self._clock())
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """One request's turn. Whoever waits before sending again must do so outside of it."""
-        async with self._places:
-            await self._may_go()
-            yield
-
-    async def _may_go(self) -> None:
-        while not self._rest.ended:
+    async def turn(self, rest: Rest) -> None:
+        """Wait for one request's turn, or until the rest is ended."""
+        while not rest.ended:
             if wait := self.pause_left:
-                await self._rest.wait(wait)
+                await rest.wait(wait)
                 continue
             if wait := self._rate_left():
-                await self._rest.wait(wait)
+                await rest.wait(wait)
             if not self.pause_left:
                 return
 

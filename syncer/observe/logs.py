@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 from syncer.core.events import (
+    BulkChosen,
     DeliveryPaused,
     Event,
     Noticed,
@@ -27,7 +28,6 @@ _QUIET = (
     "httpx",
     "httpcore",
     "sqlalchemy",
-    "aiohttp",
     "uvicorn",
     "apscheduler",
     "asyncio",
@@ -104,6 +104,9 @@ class LogObserver:
             case RunStarted():
                 fields = {"event": "run_started", "mapping": event.mapping, "run_id": event.run_id}
                 _log.info("%s: %s run started", event.mapping, event.mode, extra={"fields": fields})
+            case BulkChosen():
+                fields = {"event": "bulk_chosen", "mapping": event.mapping}
+                _log.info("%s: by the Bulk API (%s)", event.mapping, event.reason, extra={"fields": fields})
             case RunProgressed():
                 self._progress(event)
             case RunFinished(report=report):
@@ -142,5 +145,6 @@ def _report_fields(report: RunReport) -> dict[str, object]:
     counts = {name: getattr(report.counts, name) for name in Counts.__slots__}
     return {
         "event": "run_finished", "mapping": report.mapping, "run_id": report.run_id, "mode": report.mode,
-        "outcome": report.outcome, **counts,
+        "outcome": report.outcome, "api": report.api,
+        "api_reason": report.api_reason, **counts,
     }  # fmt: skip

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from itertools import chain
 
-from syncer.core.batch import Batcher, encoded
+from syncer.core.batch import Batcher
 from syncer.core.events import RunProgressed
 from syncer.core.ledger import Ledger
-from syncer.core.model import Batch, Checkpoint, CollectionMapping, Counts, Limits, Mark, Receipt, RunReport
+from syncer.core.model import Batch, Checkpoint, CollectionMapping, Counts, Mark, Receipt, RunReport
 from syncer.core.tombstone import HELD_BACK, tombstone
 from syncer.errors import DeliveryError, SyncerError, Withheld
 from syncer.run.job import Ports
 from syncer.run.keeping import Keeping
+from syncer.run.outlay import Outlay
 from syncer.run.seen import Seen
 from syncer.run.sending import Sending
 
 
-def graves(mapping: CollectionMapping, seen: Seen, limits: Limits, at: datetime) -> Iterator[int]:
-    """Bytes of each request that would carry tombstones. Blocks."""
-    batcher = Batcher(mapping.collection, limits)
-    objects = (tombstone(mapping, each, 0, at) for page in seen.pages() for each in page)
-    for batch in chain(batcher.add(objects), batcher.flush()):
-        yield len(encoded(batch.collection, batch.objects))
+def dig(mapping: CollectionMapping, seen: Seen, at: datetime, outlays: Sequence[Outlay]) -> None:
+    """Count what sending the tombstones would take. Blocks."""
+    for page in seen.pages():
+        objects = [tombstone(mapping, each, 0, at) for each in page]
+        for outlay in outlays:
+            outlay.add(objects)
+            outlay.cut()
+    for outlay in outlays:
+        outlay.end()
 
 
 class Burial:

@@ -11,17 +11,20 @@ from dataclasses import replace
 from datetime import timedelta
 from itertools import count
 
-from syncer.core.events import Noticed, RunFinished
+from syncer.core.events import BulkChosen, Noticed, RunFinished
 from syncer.core.fingerprint import scope_of
 from syncer.core.foresight import Foresight, withheld
-from syncer.core.model import Checkpoint, Counts, Doubt, Mode, Outcome, RunReport
+from syncer.core.model import Checkpoint, CollectionMapping, Counts, Doubt, Mode, Outcome, RunReport
 from syncer.core.plan import RunOptions, RunPlan, plan_run
 from syncer.core.tombstone import guard
+from syncer.delivery.base import Delivery
 from syncer.errors import LeaseHeld, LeaseLost, SourceError, Stopped, SyncerError
-from syncer.run.burying import Burial, graves
+from syncer.run.burying import Burial, dig
+from syncer.run.choosing import choice_of, planned
 from syncer.run.job import Job
 from syncer.run.keeping import Keeping
 from syncer.run.leasing import Holding, holding
+from syncer.run.outlay import Outlay
 from syncer.run.pipeline import Pipeline
 from syncer.run.preparing import Prepared, prepare
 from syncer.run.promised import Promised
@@ -82,9 +85,11 @@ class _Run:
         #: passes over the source, and what the last of them saw
         self._passes: list[Pipeline] = []
         self._seen: Seen | None = None
-        #: of a dry run: what it would have sent, and the bytes of each request that would carry tombstones
+        #: of a dry run: what it would have sent
         self._promised: Promised | None = None
-        self._graves: list[int] = []
+        #: and by the deliveries that come into question, what sending each of its parts would take
+        self._candidates: tuple[Delivery, ...] = ()
+        self._outlays: list[tuple[Outlay, ...]] = []
         #: why the tombstones are held back, and what ended the run early
         self._withheld: SyncerError | None = None
         self._known = 0
@@ -114,8 +119,9 @@ class _Run:
         """Everything that a run does, part after part; each begins when the one before it is complete."""
         prepared = await prepare(self._job, self._report, self._commit)
         self._report = prepared.report
-        if self._limited:
-            await self._stay_within_limits()
+        sends = self._limited and not self._job.options.dry_run
+        prepared = await self._choose(prepared, await self._stay_within_limits() if sends else None)
+        self._report = prepared.report
         # in a circle, or when it reads everything after all, a row is met twice
         if self._job.options.dry_run and (prepared.plan.after or prepared.plan.watermark):
             self._promised = Promised()
@@ -130,6 +136,25 @@ class _Run:
         if self._job.options.dry_run and self._job.mapping.max_change_ratio is not None:
             self._known = await asyncio.to_thread(self._job.ports.store.living_count, self._job.mapping.name)
         return self._part.failure if self._part is not None else None
+
+    async def _choose(self, prepared: Prepared, foreseen: Foresight | None) -> Prepared:
+        """Settle which API the run uses, from beginning to end, where there is a choice."""
+        ports = self._job.ports
+        self._candidates = (ports.delivery,)
+        if ports.bulk is not None and self._limited and foreseen is None:
+            # the run will look ahead first, so this one only knows when it has
+            self._candidates = (ports.delivery, ports.bulk.delivery())
+            return prepared
+        choice = await choice_of(self._job, prepared, foreseen)
+        if choice is None:
+            return prepared
+        if ports.bulk is not None and choice.api == "bulk":
+            ports.notice(BulkChosen(mapping=prepared.plan.mapping.name, reason=choice.reason))
+            delivery = ports.bulk.delivery()
+            self._job = replace(self._job, ports=replace(ports, delivery=delivery))
+            self._candidates = (delivery,)
+            prepared = prepared.limited_by(self._job, delivery.limits)
+        return replace(prepared, report=replace(prepared.report, api=choice.api, api_reason=choice.reason))
 
     async def _record(self, report: RunReport) -> None:
         if self._part is not None:
@@ -168,12 +193,20 @@ class _Run:
         done = Pipeline(
             plan, prepared.described, prepared.shaper, self._job.ports, run=report, digest=prepared.digest,
             checkpoint=checkpoint, options=options, doubts=prepared.doubts, settles=settles, seen=seen,
-            keeping=self._keeping(), forbidden=self._forbidden,
+            keeping=self._keeping(), forbidden=self._forbidden, outlays=self._new_outlays(plan.mapping),
         )  # fmt: skip
         self._part = done
         self._passes.append(done)
         await done.flow()
+        for each in self._outlays[-1] if options.dry_run else ():
+            await asyncio.to_thread(each.end)
         return done
+
+    def _new_outlays(self, mapping: CollectionMapping) -> tuple[Outlay, ...]:
+        if not self._job.options.dry_run:
+            return ()
+        self._outlays.append(tuple(Outlay(mapping.collection, each) for each in self._candidates))
+        return self._outlays[-1]
 
     def _keeping(self) -> Keeping:
         ports, mapping = self._job.ports, self._job.mapping
@@ -187,32 +220,41 @@ class _Run:
     def _limited(self) -> bool:
         mapping, options = self._job.mapping, self._job.options
         given = mapping.max_objects_per_run is not None or mapping.max_change_ratio is not None
-        return given and not (options.allow_changes or options.dry_run) and options.keys is None
+        return given and not options.allow_changes and options.keys is None
 
-    async def _stay_within_limits(self) -> None:
+    async def _stay_within_limits(self) -> Foresight:
         """Look ahead, and send nothing when it would be more than the mapping allows."""
         quiet = replace(self._job.ports, notice=lambda _: None)
         foresight = await foresee(replace(self._job, ports=quiet))
         error = foresight.failure or withheld(self._job.mapping, foresight)
         if error is not None:
             raise error
+        return foresight
 
     def foresight(self, report: RunReport) -> Foresight:
         """What a dry run found."""
-        refused = sum((each.refused for each in self._passes), Counter[str]())
-        batches = [size for each in self._passes for size in each.batches]
-        return Foresight(
+        found = Foresight(
             report=report,
             added=sum(each.added for each in self._passes),
             changed=sum(each.changed for each in self._passes),
             deleted=self._seen.vanished if self._seen is not None and self._withheld is None else 0,
-            refused=refused,
-            requests=len(batches) + len(self._graves),
-            bytes=sum(batches) + sum(self._graves),
+            refused=sum((each.refused for each in self._passes), Counter[str]()),
+            requests=0,
+            bytes=0,
             known=self._known,
             withheld=self._withheld,
             failure=self._failure,
         )
+        large, taken = self._job.ports.bulk, 0
+        if large is not None and len(self._candidates) > 1:
+            choice = planned(found.objects, large.threshold)
+            found = replace(found, report=replace(report, api=choice.api, api_reason=choice.reason))
+            taken = int(choice.api == "bulk")
+        outlays = [each[taken] for each in self._outlays]
+        return replace(
+            found, requests=sum(each.requests for each in outlays), uploads=sum(each.uploads for each in outlays),
+            bytes=sum(each.bytes for each in outlays),
+        )  # fmt: skip
 
     async def _look_back(self, prepared: Prepared, done: Pipeline, ended: ExitStack) -> Pipeline:
         """Read everything, because the source went back: not even the row that set the watermark is there any more.
@@ -242,8 +284,7 @@ class _Run:
             )
         if job.options.dry_run:
             if self._withheld is None:
-                limits, at = job.ports.delivery.limits, done.run.started_at
-                self._graves = await asyncio.to_thread(lambda: list(graves(mapping, seen, limits, at)))
+                await asyncio.to_thread(dig, mapping, seen, done.run.started_at, self._new_outlays(mapping))
             return
         await done.finish(done.run)
         self._part = Burial(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from syncer.core.choice import Choice
 from syncer.core.events import Event
 from syncer.core.model import CollectionMapping
 from syncer.core.plan import RunOptions
@@ -14,6 +15,16 @@ from syncer.delivery.base import Delivery
 from syncer.run.keeping import Cadence
 from syncer.source.base import Source
 from syncer.state.base import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Large:
+    """The delivery of large runs."""
+
+    #: opened at its first use
+    delivery: Callable[[], Delivery]
+    #: objects from which on a run is large
+    threshold: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +42,9 @@ class Ports:
     #: set: stop reading, finish what is in flight
     stop: asyncio.Event
     cadence: Cadence = field(default_factory=Cadence)
+    #: None: all runs use `delivery`, and `choice` says why
+    bulk: Large | None = None
+    choice: Choice | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

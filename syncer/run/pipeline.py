@@ -9,7 +9,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from datetime import timedelta
 
-from syncer.core.batch import Batcher, encoded
+from syncer.core.batch import Batcher
 from syncer.core.events import RunProgressed
 from syncer.core.fingerprint import changed, scope_of
 from syncer.core.fuse import blown, judgeable
@@ -22,6 +22,7 @@ from syncer.core.tombstone import UNSURE
 from syncer.errors import MappingError, NearlyAllRejected, SyncerError
 from syncer.run.job import Ports
 from syncer.run.keeping import Keeping, with_watermark
+from syncer.run.outlay import Outlay
 from syncer.run.reading import shaped_chunks
 from syncer.run.seen import Seen
 from syncer.run.sending import Sending
@@ -54,6 +55,7 @@ class Pipeline:
         seen: Seen | None,
         keeping: Keeping,
         forbidden: Callable[[], SyncerError | None],
+        outlays: Sequence[Outlay] = (),
     ) -> None:
         self.run = run
         self.failure: Exception | None = None
@@ -63,8 +65,6 @@ class Pipeline:
         self.ahead = False
         #: what is to be sent: objects that were not known, and others
         self.added = self.changed = 0
-        #: bytes of the requests that a dry run does without
-        self.batches: list[int] = []
         #: rejections by code
         self.refused: Counter[str] = Counter()
         self._plan = plan
@@ -90,11 +90,15 @@ class Pipeline:
             halted=lambda: self._halted,
         )  # fmt: skip
         self._keeping = keeping
+        #: of a dry run: count what sending would take
+        self._outlays = outlays
         #: gets the ids that were read; None: nobody wants to know
         self._seen = seen
         self._committing: asyncio.Task[None] | None = None
         #: the fuse: the dead letters of this run are not to be stored, so the watermark stays
         self._blown = False
+        #: rejections of the API, which come as late as acceptance does
+        self._refused = 0
 
     @property
     def counts(self) -> Counts:
@@ -138,9 +142,7 @@ class Pipeline:
 
     async def _put(self, batches: Iterator[Batch]) -> bool:
         for batch in batches:
-            if self._options.dry_run:
-                self.batches.append(len(encoded(batch.collection, batch.objects)))
-            elif not await self._sending.put(batch):
+            if not self._options.dry_run and not await self._sending.put(batch):
                 return False
         return True
 
@@ -176,6 +178,8 @@ class Pipeline:
         if self._options.dry_run:
             self._count(skipped=len(fresh))
             await self._keeping.promise(fresh)
+            for each in self._outlays:
+                await asyncio.to_thread(each.add, fresh)
         elif fresh:
             await self._keeping.note(self.run, fresh, strangers if self._plan.mapping.deletes is not None else ())
         return await self._put(self._batcher.add(fresh))
@@ -224,14 +228,19 @@ class Pipeline:
             self.failure = self.failure or receipt.failure
             return
         self._ledger.settle(batch)
+        self._refused += len(receipt.rejections)
         self._count(rejected=len(receipt.rejections))
         self._keeping.bury(receipt.rejections)
         self._commit_when_due()
 
-    def _judge(self) -> None:
-        """Blow the fuse when nearly everything is rejected."""
+    def _judge(self, under_way: int = 0) -> None:
+        """Blow the fuse when nearly everything is rejected.
+
+        Shaping rejects at once, and what it let pass may be `under_way` for long: beside its rejections it is fine.
+        """
         rejected, fine = self.counts.rejected, self.counts.sent + self.counts.unchanged + self.counts.skipped
-        if self._blown or self._options.dry_run or not blown(rejected, fine):
+        nearly_all = blown(rejected, fine + under_way) or blown(self._refused, fine)
+        if self._blown or self._options.dry_run or not nearly_all:
             return
         self._blown = True
         codes = self._keeping.codes
@@ -249,7 +258,7 @@ class Pipeline:
         fine = self.counts.sent + self.counts.unchanged + self.counts.skipped
         if not judgeable(self.counts.rejected, fine):
             return
-        self._judge()
+        self._judge(self.counts.read - self.counts.rejected - fine)
         if self._committing is None and self._keeping.due and not self._halted:
             self._committing = asyncio.create_task(self._commit(self.run))
             self._committing.add_done_callback(self._committed)

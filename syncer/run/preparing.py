@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from syncer.core.events import RunStarted
-from syncer.core.model import Checkpoint, CollectionMapping, Doubt, Outcome, RunReport
+from syncer.core.model import Checkpoint, CollectionMapping, Doubt, Limits, Outcome, RunReport
 from syncer.core.plan import RunPlan, digest_of, plan_run
 from syncer.core.shape import Shaper
 from syncer.errors import MappingError
@@ -36,6 +36,12 @@ class Prepared:
     doubts: Sequence[Doubt]
     #: whether the known objects come from another query, key or destination
     edited: bool
+    #: whether nothing was ever known of the mapping
+    first: bool
+
+    def limited_by(self, job: Job, limits: Limits) -> Prepared:
+        """The same for a delivery with these limits."""
+        return replace(self, shaper=shaper_for(job.mapping, self.described, job.timezone, limits))
 
     def reads_again(self, *, ahead: bool) -> bool:
         """Whether everything has to be read, because no row stood at the saved watermark or above it."""
@@ -69,7 +75,7 @@ async def prepare(job: Job, report: RunReport, commit: Callable[[Commit], None])
     doubts = await asyncio.to_thread(_begin, job, begun, commit)
     return Prepared(
         report=report, described=described, shaper=shaper, plan=plan, digest=digest, checkpoint=checkpoint,
-        doubts=doubts, edited=basis not in (None, digest),
+        doubts=doubts, edited=basis not in (None, digest), first=basis is None,
     )  # fmt: skip
 
 

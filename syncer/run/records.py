@@ -13,7 +13,7 @@ import orjson
 from syncer.core.events import Event, Noticed
 from syncer.core.model import Batch, Kind, Outcome, RunReport, SegmentObject
 from syncer.core.watermark import encode_key
-from syncer.delivery.base import Delivery
+from syncer.delivery.base import Delivery, send_alone
 from syncer.errors import EndpointUnreachable, SyncerError
 from syncer.state.base import Store
 
@@ -46,6 +46,8 @@ def fields_of(report: RunReport) -> dict[str, object]:
         "retried": counts.retried,
         "requests": counts.requests,
         "bytes": counts.bytes,
+        "api": report.api,
+        "api_reason": report.api_reason,
         "watermark": report.watermark.text if report.watermark else None,
         "started_at": _iso(report.started_at),
         "finished_at": _iso(report.finished_at),
@@ -105,7 +107,8 @@ class Recorder:
 
     async def _send_owed(self, mapping: str, delivery: Delivery, patience: float) -> None:
         while owed := await asyncio.to_thread(self._store.unrecorded, AT_ONCE):
-            receipt = await delivery.send(_batch(self._collection, owed), forbidden=self._limit(patience))
+            batch = _batch(self._collection, owed)
+            receipt = await send_alone(delivery, batch, forbidden=self._limit(patience))
             refused = [each.id for each in receipt.rejections if each.id is not None]
             await asyncio.to_thread(self._store.recorded, [*(each.id for each in receipt.accepted), *refused])
             for each in receipt.rejections:

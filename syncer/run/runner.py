@@ -10,14 +10,15 @@ from datetime import UTC, datetime
 from types import TracebackType
 
 from syncer.config import Config
+from syncer.core.choice import Choice
 from syncer.core.events import Event
 from syncer.core.foresight import Foresight
 from syncer.core.model import CollectionMapping, Outcome, RunReport
 from syncer.core.plan import RunOptions
-from syncer.delivery import open_delivery
+from syncer.delivery import BulkAt, Pace, open_delivery
 from syncer.delivery.base import Delivery
 from syncer.run.executor import execute, exit_code, foresee
-from syncer.run.job import Job, Ports
+from syncer.run.job import Job, Large, Ports
 from syncer.run.records import Recorder
 from syncer.source import open_source
 from syncer.source.base import Source
@@ -44,7 +45,10 @@ class Runner:
         self._notice = notice
         self.store = store or open_store(config.state_url)
         self._sources: dict[str, Source] = {}
-        self._delivery: Delivery | None = None
+        #: by whether it is the Bulk API's
+        self._deliveries: dict[bool, Delivery] = {}
+        ceiling = config.destination.requests_per_second
+        self._pace = Pace(requests_per_second=ceiling, clock=time.monotonic)
         records = config.destination.run_records
         self._recorder = Recorder(records, self.store, notice, elapsed) if records is not None else None
         self._stop = asyncio.Event()
@@ -58,8 +62,8 @@ class Runner:
     ) -> None:
         for source in self._sources.values():
             source.close()
-        if self._delivery is not None:
-            await self._delivery.close()
+        for delivery in self._deliveries.values():
+            await delivery.close()
         self.store.close()
 
     @property
@@ -70,8 +74,8 @@ class Runner:
     def stop(self) -> None:
         """Stop reading everywhere, finish what is in flight."""
         self._stop.set()
-        if self._delivery is not None:
-            self._delivery.stop()
+        for delivery in self._deliveries.values():
+            delivery.stop()
 
     def source(self, name: str) -> Source:
         """The source of this name, opened at its first use."""
@@ -81,21 +85,37 @@ class Runner:
         return self._sources[name]
 
     def delivery(self) -> Delivery:
-        """The delivery all mappings share, opened at its first use."""
-        if self._delivery is None:
+        """The delivery all mappings share but in large runs, opened at its first use."""
+        return self._opened(bulk=self._config.destination.api == "bulk")
+
+    def _opened(self, *, bulk: bool) -> Delivery:
+        if bulk not in self._deliveries:
             to = self._config.destination
-            self._delivery = open_delivery(
-                write_key=to.write_key, endpoint=to.endpoint, api=to.api, synchronous=to.synchronous,
-                max_in_flight=to.max_in_flight, requests_per_second=to.requests_per_second, retry_for=to.retry_for,
-                notice=self._notice,
+            at = BulkAt(endpoint=to.bulk_endpoint or "", part_size=to.bulk_part_size) if bulk else None
+            self._deliveries[bulk] = open_delivery(
+                write_key=to.write_key, endpoint=to.endpoint, bulk=at, synchronous=to.synchronous,
+                max_in_flight=to.max_in_flight, retry_for=to.retry_for, notice=self._notice, pace=self._pace,
             )  # fmt: skip
-        return self._delivery
+            if self.stopping:
+                self._deliveries[bulk].stop()
+        return self._deliveries[bulk]
+
+    def _route(self) -> tuple[Large | None, Choice | None]:
+        """What large runs use, if anything else than `delivery`; where nothing does, which API that is, and why."""
+        to = self._config.destination
+        if to.api != "auto":
+            return None, Choice(api=to.api, reason=f"destination.api is `{to.api}`")
+        if to.bulk_endpoint is None:
+            unknown = "no address of the Bulk API is known for the region; destination.bulk.endpoint would tell"
+            return None, Choice(api="objects", reason=unknown)
+        return Large(delivery=lambda: self._opened(bulk=True), threshold=to.bulk_threshold), None
 
     def job(self, mapping: CollectionMapping, options: RunOptions) -> Job:
         """All that one run of a mapping needs."""
+        bulk, choice = self._route()
         ports = Ports(
             source=lambda: self.source(mapping.source), delivery=self.delivery(), store=self.store,
-            notice=self._notice, now=utc_now, monotonic=elapsed, stop=self._stop,
+            notice=self._notice, now=utc_now, monotonic=elapsed, stop=self._stop, bulk=bulk, choice=choice,
         )  # fmt: skip
         return Job(
             mapping=mapping, options=options, ports=ports, owner=current_owner(), run_id=new_run_id(utc_now()),
@@ -119,9 +139,12 @@ class Runner:
 
     async def _renew_delivery(self) -> None:
         """What was refused for good in one run may be mended by the next: begin it with a delivery of its own."""
-        if self._delivery is not None and self._delivery.ended and not self._running and not self.stopping:
-            ended, self._delivery = self._delivery, None
-            await ended.close()
+        if self._running or self.stopping:
+            return
+        for bulk, delivery in list(self._deliveries.items()):
+            if delivery.ended:
+                del self._deliveries[bulk]
+                await delivery.close()
 
     async def foresee_all(self, mappings: Sequence[CollectionMapping], options: RunOptions) -> list[Foresight]:
         """What `run_all` would do, mapping after mapping, until told to stop. Sends and writes nothing."""

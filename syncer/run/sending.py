@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
 
 from syncer.core.ledger import Ledger
 from syncer.core.model import Batch, Receipt
@@ -40,6 +42,9 @@ class Sending:
         self._settled = settled
         self._halted = halted
         self._tasks: set[asyncio.Task[None]] = set()
+        #: batches handed in whose receipt is not back
+        self._out = 0
+        self._collection = ""
         self._moved = asyncio.Event()
 
     async def put(self, batch: Batch) -> bool:
@@ -48,6 +53,7 @@ class Sending:
             await self._movement()
         if self._halted():
             return False
+        self._collection = batch.collection
         self._ledger.queue(batch)
         self._pump()
         return True
@@ -70,6 +76,7 @@ class Sending:
         stopping = asyncio.create_task(_graced(stop))
         while (self._tasks or (self._ledger.waiting and not self._halted())) and not stopping.done():
             self._moved.clear()
+            self._flush()
             moving = asyncio.create_task(self._moved.wait())
             await asyncio.wait([moving, stopping], return_when=asyncio.FIRST_COMPLETED)
             moving.cancel()
@@ -81,17 +88,31 @@ class Sending:
         await self._moved.wait()
 
     def _pump(self) -> None:
-        while len(self._tasks) < self._delivery.max_in_flight and not self._halted():
+        while self._out < self._delivery.max_in_flight and not self._halted():
             batch = self._ledger.take()
             if batch is None:
-                return
-            task = asyncio.create_task(self._deliver(batch))
+                break
+            self._out += 1
+            coming = self._delivery.send(batch, synchronous=self._synchronous(batch), forbidden=self._forbidden)
+            task = asyncio.create_task(self._deliver(batch, coming))
             self._tasks.add(task)
             task.add_done_callback(self._done)
+            task.add_done_callback(partial(_close, coming))
+        if self._out == self._delivery.max_in_flight or self._ledger.waiting:
+            self._flush()
 
-    async def _deliver(self, batch: Batch) -> None:
-        ordered = self._synchronous(batch)
-        self._settled(batch, await self._delivery.send(batch, synchronous=ordered, forbidden=self._forbidden))
+    def _flush(self) -> None:
+        """Nothing more can be handed in before something that was is settled."""
+        if self._out:
+            # once what was just handed in has arrived there
+            asyncio.get_running_loop().call_soon(self._delivery.flush, self._collection)
+
+    async def _deliver(self, batch: Batch, coming: Coroutine[Any, Any, Receipt]) -> None:
+        try:
+            receipt = await coming
+        finally:
+            self._out -= 1
+        self._settled(batch, receipt)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -99,6 +120,11 @@ class Sending:
             self.crash = self.crash or task.exception()
         self._pump()
         self._moved.set()
+
+
+def _close(coming: Coroutine[Any, Any, Receipt], _: asyncio.Task[None]) -> None:
+    """Where a task is cancelled before its first step, nobody else does."""
+    coming.close()
 
 
 async def _graced(stop: asyncio.Event) -> None:

@@ -18,11 +18,12 @@ def shaper_for(mapping: CollectionMapping, described: Described, timezone: str, 
     Raises:
         MappingError: the columns and the mapping do not fit.
     """
+    bounds = limits or Limits()
     return compile_shape(
         mapping,
         described.columns,
         described.primary_key,
         zone_of(timezone),
         watermark=described.watermark,
-        largest=(limits or Limits()).body,
+        largest=min(bounds.body, bounds.object),
     )

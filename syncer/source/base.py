@@ -75,6 +75,9 @@ class Source(Protocol):
         Leaving the context closes the cursor and the snapshot, also in the middle.
         """
 
+    def count(self, plan: RunPlan, described: Described, most: int) -> int:
+        """How many rows a plan reads; from `most` on it is `most`, and a database that can leave off there does."""
+
     def horizon(self, *, numbers: bool = False) -> Horizon | None:
         """How far everything that was stamped by the database's clock can be seen now. None: unknown.
 

@@ -59,6 +59,10 @@ class MemorySource:
         whole = [row for row in self.rows if None not in self._key_of(row)]
         return [row for row in whole if encode_key(kinds, self._key_of(row)) in set(keys)]
 
+    def count(self, plan: RunPlan, described: Described, most: int) -> int:
+        """How many rows a plan reads, up to `most`."""
+        return min(len(self._chosen(plan)), most)
+
     def interrupt(self) -> None:
         """Nothing takes long enough."""
 

@@ -86,6 +86,14 @@ class SqlSource:
                     self._dialect.abandon(connection)
                 result.close()
 
+    def count(self, plan: RunPlan, described: Described, most: int) -> int:
+        """How many rows a plan reads; no more than `most` are looked for, where the database can leave off."""
+        with self.snapshot() as connection:
+            query, _ = self._query(connection, plan.mapping)
+            counting = statements.counting(self._dialect, query, plan, described, connection=connection, most=most)
+            (found,) = self._row(connection, counting)
+            return min(found, most)
+
     def horizon(self, *, numbers: bool = False) -> Horizon | None:
         """How far everything that was stamped by the database's clock, or numbered by it, can be seen now."""
         with self._connection() as connection, asking(self._name, self._dialect):

@@ -57,20 +57,44 @@ def reading(
     position = dialect.position(column, plan.watermark, None if pinned else horizon) if column else None
     inner = placed(dialect, query, plan, described)
     order = read_order(dialect, described)
-    conditions = _conditions(dialect, query, plan, column, connection) if column else []
-    conditions += [order.from_on(plan.after)] if plan.after is not None else []
-    conditions += [order.up_to(plan.until)] if plan.until is not None else []
+    chosen = _where(dialect, query, plan, described, connection)
     items = ", ".join(map(dialect.item, described.columns)) + (f", {position.text}" if position else "")
-    where = f"\nWHERE {' AND '.join(condition.text for condition in conditions)}" if conditions else ""
     limit = f"\nLIMIT {int(plan.limit)}" if plan.limit is not None and dialect.has_limit else ""
-    binds = dict(inner.binds) | (dict(position.binds) if position else {})
-    for condition in conditions:
-        binds |= condition.binds
+    binds = {**inner.binds, **(position.binds if position else {}), **chosen.binds}
     return Reading(
-        sql=Sql(text=f"{select(items, inner)}{where}{order.sql}{limit}", binds=binds), order=order,
+        sql=Sql(text=f"{select(items, inner)}{chosen.text}{order.sql}{limit}", binds=binds), order=order,
         positioned=position is not None, saved=plan.watermark, horizon=horizon,
         pinned=pinned,
     )  # fmt: skip
+
+
+def counting(
+    dialect: GenericDialect,
+    query: PreparedQuery,
+    plan: RunPlan,
+    described: Described,
+    *,
+    connection: Connection,
+    most: int,
+) -> Sql:
+    """Counts the rows of a plan, where the database allows it no further than to `most`."""
+    inner, chosen = placed(dialect, query, plan, described), _where(dialect, query, plan, described, connection)
+    limit = f"\nLIMIT {int(most)}" if dialect.has_limit else ""
+    rows = Sql(text=f"{select('1 AS n', inner)}{chosen.text}{limit}", binds={**inner.binds, **chosen.binds})
+    return Sql(text=select("COUNT(*)", rows), binds=rows.binds)
+
+
+def _where(
+    dialect: GenericDialect, query: PreparedQuery, plan: RunPlan, described: Described, connection: Connection
+) -> Sql:
+    """Which rows a plan reads."""
+    column, order = watermark_column(described), read_order(dialect, described)
+    conditions = _conditions(dialect, query, plan, column, connection) if column else []
+    conditions += [order.from_on(plan.after)] if plan.after is not None else []
+    conditions += [order.up_to(plan.until)] if plan.until is not None else []
+    binds = {name: value for condition in conditions for name, value in condition.binds.items()}
+    text = f"\nWHERE {' AND '.join(condition.text for condition in conditions)}" if conditions else ""
+    return Sql(text=text, binds=binds)
 
 
 def watermark_column(described: Described) -> Column | None:

@@ -130,7 +130,7 @@ class Instant(TypeDecorator[datetime]):
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
         """Microseconds since 1970. Raises `TypeError` for a naive datetime."""
-        return None if value is None else (value - _EPOCH) // _MICROSECOND
+        return None if value is None else microseconds(value)
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], datetime | None]:
         """A datetime or damage."""
@@ -172,10 +172,15 @@ def _whole(convert: Callable[[int], T]) -> Callable[[int | Decimal], T]:
     return converted
 
 
-def instant(microseconds: int) -> datetime:
+def microseconds(moment: datetime) -> int:
+    """Microseconds since 1970. Raises `TypeError` for a naive datetime."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def instant(stored: int) -> datetime:
     """The instant that a number of microseconds stands for. Raises `StateCorrupt`."""
     try:
-        return _EPOCH + timedelta(microseconds=microseconds)
+        return _EPOCH + timedelta(microseconds=stored)
     except (OverflowError, TypeError):
         raise damaged() from None
 

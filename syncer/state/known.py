@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from operator import gt, itemgetter
@@ -12,11 +12,11 @@ from sqlalchemy import ColumnElement, Connection, ScalarSelect, delete, func, se
 
 from syncer.core.tombstone import GONE
 from syncer.state.base import Commit, Fingerprint
-from syncer.state.columns import FAMILIES, Words, instant
+from syncer.state.columns import FAMILIES, Words, instant, microseconds
 from syncer.state.faults import damaged
 from syncer.state.ids import packed, unpacked
 from syncer.state.tables import fingerprints, mappings
-from syncer.state.writing import put
+from syncer.state.writing import put, put_plainly
 
 #: values in one IN list; SQLite before 3.32 takes 999 variables
 _AT_ONCE: Final = 500
@@ -125,8 +125,7 @@ def record(connection: Connection, mapping: str, commit: Commit) -> None:
     if commit.basis is not None:
         _based(connection, mapping, commit.basis)
     if commit.fingerprints:
-        number = _number(connection, mapping)
-        put(connection, fingerprints, list(_accepted(number, commit.fingerprints)))
+        _accept(connection, _number(connection, mapping), commit.fingerprints)
     if commit.outdated is not None:
         connection.execute(delete(fingerprints).where(_of(mapping), _before(commit.outdated)))
 
@@ -137,10 +136,16 @@ def forget(connection: Connection, mapping: str) -> None:
     connection.execute(update(mappings).where(mappings.c.mapping == mapping).values(basis=None))
 
 
-def _accepted(number: int, accepted: Mapping[str, Fingerprint]) -> Iterator[dict[str, Any]]:
+def _accept(connection: Connection, number: int, accepted: Mapping[str, Fingerprint]) -> None:
     # in the order in which they are stored: neighbours are written together
-    for key, found in sorted(((packed(id), found) for id, found in accepted.items()), key=itemgetter(0)):
-        yield {"mapping": number, "object": key, "digest": found.digest, "sent_at": found.sent_at}
+    found = sorted(zip(map(packed, accepted), accepted.values(), strict=True), key=itemgetter(0))
+    if _mark(connection) is None:
+        names = fingerprints.columns.keys()
+        rows = (dict(zip(names, (number, key, *each), strict=True)) for key, each in found)
+        put(connection, fingerprints, list(rows))
+        return
+    moments = {at: microseconds(at) for at in {each.sent_at for each in accepted.values()}}
+    put_plainly(connection, fingerprints, [(number, key, each.digest, moments[each.sent_at]) for key, each in found])
 
 
 def _based(connection: Connection, mapping: str, digest: str) -> None:

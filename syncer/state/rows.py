@@ -62,7 +62,7 @@ def doubt_row(mapping: str, doubt: Doubt) -> dict[str, Any]:
         "number": doubt.part,
         "since": doubt.since,
         "size": len(doubt.keys),
-        "row_keys": json.dumps(doubt.keys, separators=(",", ":")),
+        "row_keys": json.dumps(doubt.keys, separators=(",", ":")).encode(),
     }
 
 
@@ -103,6 +103,8 @@ def run_row(run: RunReport) -> dict[str, Any]:
         **_watermark_columns(run.watermark),
         "bound": run.bound,
         "held_by": run.held_by,
+        "api": run.api,
+        "api_reason": run.api_reason,
         "error": run.error,
         "hint": run.hint,
         "exit_code": run.exit_code,
@@ -124,6 +126,8 @@ def run_of(row: RowMapping) -> RunReport:
         watermark=_watermark_of(row),
         bound=row["bound"],
         held_by=row["held_by"],
+        api=row["api"],
+        api_reason=row["api_reason"],
         error=row["error"],
         hint=row["hint"],
         exit_code=row["exit_code"],

@@ -73,6 +73,8 @@ runs = _table(
     Column("watermark_text", Words()),
     Column("bound", Instant),
     Column("held_by", Words()),
+    Column("api", Words()),
+    Column("api_reason", Words()),
     Column("error", Words()),
     Column("hint", Words()),
     Column("exit_code", Number, nullable=False),
@@ -132,8 +134,8 @@ doubts = _table(
     # NULL: on their way
     Column("since", Instant),
     Column("size", Number, nullable=False),
-    # a JSON list of keys
-    Column("row_keys", Words(), nullable=False),
+    # a JSON list of keys; bytes, as text with so many quotes takes long to escape
+    Column("row_keys", Octets(), nullable=False),
 )
 properties = _table(
     "properties",

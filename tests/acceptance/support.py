@@ -143,8 +143,8 @@ def until(condition: Callable[[], object], process: subprocess.Popen[bytes] | No
 #: the keys of a run in `--output json`, in their order
 RUN_KEYS = [
     "run_id", "mapping", "collection", "mode", "outcome", "trigger", "read", "sent", "unchanged", "deleted",
-    "rejected", "skipped", "retried", "requests", "bytes", "watermark", "started_at", "finished_at",
-    "duration_seconds", "error",
+    "rejected", "skipped", "retried", "requests", "bytes", "api", "api_reason", "watermark", "started_at",
+    "finished_at", "duration_seconds", "error",
 ]  # fmt: skip
 
 

@@ -26,7 +26,7 @@ from syncer.core.model import Batch, Outcome, Receipt, SegmentObject
 from syncer.core.verdict import LARGEST_ANSWER, Answer
 from syncer.delivery import Delivery, open_delivery
 from syncer.delivery.client import HttpClient, Timeouts
-from syncer.delivery.objects_api import World
+from syncer.delivery.line import World
 
 #: seconds after which a test counts as hanging
 FOR_EVER = 120
@@ -131,13 +131,9 @@ class _Bytes:
 def tells_acceptance(text: bytes) -> bool:
     """Whether these bytes are a whole 2xx answer, empty or JSON without an error, for Python's own HTTP client.
 
-    Where clients differ, about ends of lines and repeated headers, it is enough that one reading of them is.
+    Where clients differ, about ends of lines, it is enough that one reading of them is.
     """
     return any(_is_acceptance(status, body) for status, body in _readings(_final(text)))
-
-
-#: of several such headers one may stand for all
-_OTHER_TRANSFER = re.compile(rb"(?im)^transfer-encoding:(?! *chunked *\r?$)[^\n]*\n")
 
 
 def _is_acceptance(status: int, body: bytes) -> bool:
@@ -151,7 +147,7 @@ def _is_acceptance(status: int, body: bytes) -> bool:
 
 def _readings(text: bytes) -> Iterator[tuple[int, bytes]]:
     ended = re.sub(rb"\r?\n", b"\r\n", text)
-    for variant in (text, ended, _OTHER_TRANSFER.sub(b"", text), _OTHER_TRANSFER.sub(b"", ended)):
+    for variant in (text, ended):
         answer = http.client.HTTPResponse(_Bytes(variant), method="POST")  # type: ignore[arg-type]
         with suppress(http.client.HTTPException, OSError, ValueError, OverflowError):
             answer.begin()

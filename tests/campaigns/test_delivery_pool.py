@@ -17,7 +17,7 @@ from virtual_time import Hurry
 from syncer.core.model import Batch, Outcome, Receipt, RunReport, SegmentObject
 from syncer.delivery import Delivery, open_delivery
 from syncer.delivery.client import Timeouts
-from syncer.delivery.objects_api import World
+from syncer.delivery.line import World
 
 #: requests in flight at most, and as many connections
 PLACES = 16

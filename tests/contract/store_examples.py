@@ -66,6 +66,8 @@ def finished_run(mapping: str = "rooms", run_id: str = "run-1") -> RunReport:
         watermark=Watermark(kind=Kind.INSTANT, text="2026-03-01 11:59:59.999999+00"),
         bound=NOON - MINUTE,
         held_by="the prepared transaction 'inventory'",
+        api="bulk",
+        api_reason="objects planned: 12,000, of 10,000 at least",
         error="three objects were refused",
         hint="look at the dead letters",
         exit_code=3,

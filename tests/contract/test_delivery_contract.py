@@ -1,4 +1,4 @@
-"""What every delivery promises, over memory and over the Objects API against a real server on loopback."""
+"""What every delivery promises, over memory, the Objects API and the Bulk API against real servers on loopback."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from typing import Protocol, TypeVar
 import http_server
 import orjson
 import pytest
+from bulk_far import BulkFar, Call
 
-from syncer.core.model import Batch, Receipt, SegmentObject
-from syncer.delivery import Delivery, open_delivery
+from syncer.core.model import Batch, Limits, Receipt, SegmentObject
+from syncer.delivery import BulkAt, Delivery, open_delivery
+from syncer.delivery.base import send_alone
 from syncer.delivery.memory import MemoryDelivery, Scripted
 from syncer.errors import DeliveryError, Unauthorized
 
@@ -23,6 +25,11 @@ Objects = dict[tuple[str, str], dict[str, object]]
 
 class Far(Protocol):
     """A delivery, and what arrived at its other end."""
+
+    #: requests that a batch takes which meets no trouble
+    requests: int
+    #: of a batch, and of one object
+    limits: Limits
 
     def open(self) -> Delivery: ...
     def landed(self) -> Objects: ...
@@ -35,6 +42,8 @@ class Prepared(Protocol):
 
 
 class FarMemory:
+    requests, limits = 1, Limits()
+
     def __init__(self, script: tuple[Scripted, ...], guilty: frozenset[str]) -> None:
         self._memory = MemoryDelivery(script, refuses=lambda each: each.id in guilty, max_in_flight=4)
 
@@ -47,6 +56,8 @@ class FarMemory:
 
 class FarApi:
     """The Objects API as its page describes it, in a few lines, behind a real socket."""
+
+    requests, limits = 1, Limits()
 
     def __init__(self, script: tuple[Scripted, ...], guilty: frozenset[str], stack: ExitStack) -> None:
         self._script, self._guilty = script, guilty
@@ -89,6 +100,52 @@ class FarApi:
             self._landed.setdefault((str(body["collection"]), each["id"]), {}).update(each["properties"])
 
 
+class FarBulk:
+    """The Bulk API, behind a real socket."""
+
+    requests, limits = 3, Limits(objects=2_000, body=2_000_000, object=400_000, part=16_000_000)
+
+    def __init__(self, script: tuple[Scripted, ...], guilty: frozenset[str], stack: ExitStack) -> None:
+        self._script, self._guilty = script, guilty
+        self._seen: set[int] = set()
+        self._far = BulkFar()
+        self._server = stack.enter_context(http_server.serving(self._answer))
+
+    def open(self) -> Delivery:
+        return open_delivery(
+            write_key="canary", endpoint="https://elsewhere.example", notice=lambda _: None,
+            bulk=BulkAt(endpoint=self._server.endpoint),
+            retry_for=timedelta(seconds=5) if Scripted.LATE in self._script else timedelta(0),
+        )  # fmt: skip
+
+    def landed(self) -> Objects:
+        return self._far.objects
+
+    def _answer(self, request: http_server.Request) -> http_server.Reply:
+        call = self._far.call(request.line.split()[1], request.headers, request.body)
+        assert not isinstance(call, tuple), call
+        return self._troubled(call) or http_server.answer(*self._far.take(call))
+
+    def _troubled(self, call: Call) -> http_server.Reply | None:
+        number = int(call.ids[0]) // 10 if call.ids and not call.error else None
+        scripted = self._script[number] if number is not None and number < len(self._script) else Scripted.ACCEPT
+        match scripted:
+            case Scripted.FAIL:
+                return http_server.answer(503)
+            case Scripted.REJECT:
+                return http_server.answer(400)
+            case Scripted.UNAUTHORIZED:
+                return http_server.answer(401)
+            case Scripted.DOUBT if call.step == "finish":
+                self._far.take(call)
+                return http_server.RESET
+            case Scripted.LATE if call.step == "finish" and number is not None and number not in self._seen:
+                self._seen.add(number)
+                return http_server.RESET
+        guilty = call.part is not None and self._guilty & set(call.ids)
+        return http_server.answer(400) if guilty else None
+
+
 @contextmanager
 def _memory() -> Iterator[Prepared]:
     yield lambda *script, guilty=frozenset(): FarMemory(script, guilty)
@@ -100,7 +157,13 @@ def _objects_api() -> Iterator[Prepared]:
         yield lambda *script, guilty=frozenset(): FarApi(script, guilty, stack)
 
 
-@pytest.fixture(params=[_memory, _objects_api], ids=["memory", "objects_api"])
+@contextmanager
+def _bulk_api() -> Iterator[Prepared]:
+    with ExitStack() as stack:
+        yield lambda *script, guilty=frozenset(): FarBulk(script, guilty, stack)
+
+
+@pytest.fixture(params=[_memory, _objects_api, _bulk_api], ids=["memory", "objects_api", "bulk_api"])
 def prepared(request: pytest.FixtureRequest) -> Iterator[Prepared]:
     """Every implementation."""
     with request.param() as make:
@@ -134,7 +197,7 @@ def send(far: Far, *batches: Batch) -> list[Receipt]:
 
 
 async def _all(delivery: Delivery, batches: tuple[Batch, ...]) -> list[Receipt]:
-    return [await delivery.send(each) for each in batches]
+    return [await send_alone(delivery, each) for each in batches]
 
 
 def rows(receipt: Receipt) -> tuple[list[int], list[int], list[int]]:
@@ -203,7 +266,7 @@ def test_one_bad_batch_of_three(
         assert (expected if number == position else (10, 0, 0)) == tuple(map(len, rows(receipt)))
     bad = receipts[position]
     assert (scripted in (Scripted.FAIL, Scripted.DOUBT)) == isinstance(bad.failure, DeliveryError)
-    assert (scripted is Scripted.LATE) == (bad.retried == 1 == bad.requests - 1)
+    assert (scripted is Scripted.LATE) == (bad.retried == 1 == bad.requests - far.requests)
     assert in_doubt is None or in_doubt == len(bad.in_doubt)
     assert landed == len(far.landed())
 
@@ -221,9 +284,9 @@ def test_stop_takes_nothing_more(prepared: Prepared) -> None:
     far = prepared()
 
     async def use(delivery: Delivery) -> list[Receipt]:
-        first = await delivery.send(batch(0))
+        first = await send_alone(delivery, batch(0))
         delivery.stop()
-        return [first, await delivery.send(batch(1))]
+        return [first, await send_alone(delivery, batch(1))]
 
     first, second = with_delivery(far, use)
     assert (10, 0) == (len(first.accepted), len(second.accepted))
@@ -237,7 +300,7 @@ def test_batches_may_be_sent_together(prepared: Prepared) -> None:
     far = prepared(guilty=frozenset({"55"}))
 
     async def use(delivery: Delivery) -> list[Receipt]:
-        return await asyncio.gather(*(delivery.send(batch(number)) for number in range(20)))
+        return await asyncio.gather(*(send_alone(delivery, batch(number)) for number in range(20)))
 
     receipts = with_delivery(far, use)
     for number, receipt in enumerate(receipts):
@@ -253,19 +316,21 @@ def _row(each: SegmentObject) -> int:
 
 
 def test_limits_are_the_documented_ones(prepared: Prepared) -> None:
-    """A batch may hold ten objects and half a megabyte, and there is room for at least one batch."""
+    """A batch may hold what a request may, or is a part of an upload of objects of at most 400 KB."""
+    far = prepared()
 
-    async def use(delivery: Delivery) -> tuple[int, int, int]:
-        return delivery.limits.objects, delivery.limits.body, delivery.max_in_flight
+    async def use(delivery: Delivery) -> Limits:
+        assert delivery.max_in_flight > 0
+        return delivery.limits
 
-    assert (10, 500_000, 4) == with_delivery(prepared(), use)
+    assert far.limits == with_delivery(far, use)
 
 
 def test_closing_twice_is_harmless(prepared: Prepared) -> None:
     """Close may be called again."""
 
     async def use(delivery: Delivery) -> None:
-        await delivery.send(batch(0))
+        await send_alone(delivery, batch(0))
         await delivery.close()
 
     with_delivery(prepared(), use)

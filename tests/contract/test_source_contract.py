@@ -17,6 +17,22 @@ from syncer.source.base import Described, KeyFaults
 pytest_plugins = ["contract.source_fixtures"]
 
 
+# --- count -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mapping", "since", "rows"), [(PLAIN, False, 5), (ROOMS_MAPPING, False, 5), (ROOMS_MAPPING, True, 3)]
+)
+def test_count_tells_what_a_plan_reads(house: House, mapping: CollectionMapping, since: bool, rows: int) -> None:
+    """As many rows as reading finds, from the watermark on or all, and never more than are asked for."""
+    described = house.source.describe(mapping)
+    last = house.read(mapping)[-1].mark.watermark if since else None
+    plan = RunPlan(mapping=mapping, primary_key=("id",), mode=Mode.FULL, watermark=last)
+    with house.source.read(plan, described) as chunks:
+        assert rows == sum(len(chunk.rows) for chunk in chunks)
+    assert [house.source.count(plan, described, most) for most in (1, rows, 1_000)] == [1, rows, rows]
+
+
 # --- describe --------------------------------------------------------------------------------------------------
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import itertools
 import socket
 import ssl
 import time
@@ -59,9 +58,19 @@ def test_answer() -> None:
             parts=[b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnope"],
             then=http_server.Then.CLOSE,
         ),
+        *(
+            http_server.Reply(
+                parts=[b"HTTP/1.1 200 OK\r\n" + codings + b"\r\n{}"], then=http_server.Then.CLOSE
+            )
+            for codings in (
+                b"Transfer-Encoding: gzip\r\n",
+                b"Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n",
+                b"Transfer-Encoding: gzip, identity\r\n",
+            )
+        ),
     ],
     ids=["reset", "closed", "silent", "garbage", "half", "half-reset", "stalled", "half-head", "half-chunk",
-         "bad-gzip"],
+         "bad-gzip", "gzip-coding", "chunked-in-gzip", "two-codings"],
 )  # fmt: skip
 def test_no_answer_to_a_request_that_arrived_is_in_doubt(reply: http_server.Reply) -> None:
     """Whatever goes wrong after the request arrived, it may have been carried out."""
@@ -198,17 +207,8 @@ def test_compressed_answers_are_read() -> None:
 
 def test_dripping_server_is_left_at_the_deadline() -> None:
     """A good answer that comes a byte at a time is in doubt once the attempt has taken too long."""
-    ticks = itertools.count(step=10)
-
-    async def main() -> Answer | NoAnswer:
-        client = HttpClient(server.endpoint, clock=lambda: next(ticks))
-        try:
-            return await client.post(b"{}", {})
-        finally:
-            await client.close()
-
     with http_server.serving(http_server.always(http_server.DRIPPING)) as server:
-        got = asyncio.run(main())
+        got = post(server.endpoint, timeouts=Timeouts(attempt=0.03))
     assert isinstance(got, NoAnswer)
     assert Fault.IN_DOUBT is got.fault
 

@@ -23,7 +23,7 @@ from syncer.core.model import Batch, Receipt, SegmentObject
 from syncer.core.verdict import Answer, Verdict, judge
 from syncer.delivery import Delivery, open_delivery
 from syncer.delivery.client import Timeouts
-from syncer.delivery.objects_api import World
+from syncer.delivery.line import World
 from syncer.errors import EndpointMisconfigured, EndpointUnreachable, SyncerError, Unauthorized
 
 KEY = "canary/Key+42"

@@ -6,17 +6,20 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from sim_bulk import BulkClient
 from sim_loop import Process
 from sim_oracles import MAPPING
 from sim_sink import Request, SimClient
 from sim_source import SimSource
 from sim_store import StoreClient
 
-from syncer.core.fingerprint import scope_of
+from syncer.core.fingerprint import destination_of, scope_of
 from syncer.core.model import Limits, RunReport
 from syncer.core.plan import RunOptions
-from syncer.delivery import objects_api
-from syncer.delivery.objects_api import ObjectsApi
+from syncer.delivery import line
+from syncer.delivery.bulk_api import BULK_API, BulkApi
+from syncer.delivery.objects_api import OBJECTS_API, ObjectsApi
+from syncer.delivery.pacing import Pace
 from syncer.run.executor import execute
 from syncer.run.job import Job, Ports
 from syncer.run.keeping import Cadence
@@ -34,6 +37,23 @@ class Packets(ObjectsApi):
     def limits(self) -> Limits:
         """As many as the seed says."""
         return Limits(objects=self.batch)
+
+
+class Parcels(BulkApi):
+    """The Bulk API with batches of another size, and another number of them in a session."""
+
+    batch = 10
+    batches = 8
+
+    @property
+    def limits(self) -> Limits:
+        """As many as the seed says."""
+        return Limits(objects=self.batch, part=1)
+
+    @property
+    def max_in_flight(self) -> int:
+        """As many as the seed says."""
+        return self.batches
 
 
 class Actor:
@@ -62,29 +82,38 @@ class Actor:
             world.table, settings, world.stream(f"source {number}"), faulty=world.fault,
             asked_at=lambda: world.loop.asked_at, now=world.loop.time,
         )  # fmt: skip
-        self.client = SimClient(world.api, process, lambda: self._run_id, self._check)
+        client = BulkClient if settings.bulk else SimClient
+        self.client = client(world.api, process, lambda: self._run_id, self._check)
         self.stop = asyncio.Event()
         self.delivery = self._deliver()
         self.scope = scope_of(self.delivery.identity, MAPPING)
         process.stilled = lambda: world.api.cut(process)
 
-    def _deliver(self) -> ObjectsApi:
+    def _deliver(self) -> ObjectsApi | BulkApi:
         world, settings = self._world, self._world.settings
-        delivery = Packets(
-            write_key="simulated", endpoint=world.endpoint, synchronous="auto", max_in_flight=settings.in_flight,
-            requests_per_second=None, retry_for=settings.retry_for, notice=world.noticed,
-            client=self.client,  # type: ignore[arg-type]
-            world=objects_api.World(
-                clock=world.loop.time, now=world.now, sleep=asyncio.sleep, rng=world.stream(f"jitter {self.process}")
-            ),
+        there = line.World(
+            clock=world.loop.time, now=world.now, sleep=asyncio.sleep, rng=world.stream(f"jitter {self.process}")
+        )
+        to = line.Line(
+            api=BULK_API if settings.bulk else OBJECTS_API, write_key="simulated", endpoint=world.endpoint,
+            max_in_flight=settings.in_flight,
+            pace=Pace(requests_per_second=None, clock=there.clock), retry_for=settings.retry_for,
+            notice=world.noticed, client=self.client, world=there,
         )  # fmt: skip
+        identity = destination_of(world.endpoint, "simulated")
+        if settings.bulk:
+            parcels = Parcels(line=to, identity=identity, part_size=settings.part)
+            parcels.batch, parcels.batches = settings.batch, settings.in_flight
+            return parcels
+        delivery = Packets(line=to, identity=identity, synchronous="auto", max_in_flight=settings.in_flight)
         delivery.batch = settings.batch
         return delivery
 
     def _check(self, request: Request, headers: Mapping[str, str], body: bytes, others: list[Request]) -> None:
         self._world.oracles.posted(self, request, headers, body, others)
         self._sent.setdefault(request.run_id, set()).update(request.objects)
-        if request.synchronous:
+        # a session is processed in order, and so are sessions
+        if request.synchronous or self._world.settings.bulk:
             self._ordered.setdefault(request.run_id, set()).update(request.objects)
 
     def sent_by(self, run_id: str) -> set[str]:

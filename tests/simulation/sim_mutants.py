@@ -12,6 +12,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from sim_settings import BULK
+
 HERE = Path(__file__).parent
 PACKAGE = HERE.parent.parent / "syncer"
 
@@ -116,7 +118,7 @@ MUTANTS = (
     Mutant(
         name="a full run lowers the watermark", file="core/plan.py",
         before="advances=not lowers, saves=saves,", after="advances=True, saves=saves,",
-        seeds=(2,),
+        seeds=(2, 4),
     ),
     Mutant(
         name="a stop counts as complete", file="run/pipeline.py",
@@ -200,7 +202,8 @@ MUTANTS = (
     ),
     Mutant(
         name="a retry does not look at the lease", file="run/sending.py",
-        before="synchronous=ordered, forbidden=self._forbidden", after="synchronous=ordered",
+        before="synchronous=self._synchronous(batch), forbidden=self._forbidden)",
+        after="synchronous=self._synchronous(batch))",
         seeds=(46,),
     ),
     Mutant(
@@ -209,9 +212,9 @@ MUTANTS = (
         seeds=(0,),
     ),
     Mutant(
-        name="a batch is dropped after some tries", file="delivery/objects_api.py",
-        before="verdict.action in (Action.ACCEPT, Action.SPLIT):",
-        after="verdict.action in (Action.ACCEPT, Action.SPLIT) or tries.retries > 0:",
+        name="a batch is dropped after some tries", file="delivery/line.py",
+        before="isinstance(verdict, SyncerError) or verdict.action in _DECIDED:",
+        after="isinstance(verdict, SyncerError) or verdict.action in _DECIDED or tries.retries > 0:",
         seeds=(82,),
     ),
     Mutant(
@@ -232,7 +235,7 @@ MUTANTS = (
     ),
     Mutant(
         name="a proxy's page counts as accepted", file="core/verdict.py",
-        before="    except orjson.JSONDecodeError:\n        return foreign",
+        before="    except orjson.JSONDecodeError:\n        return _FOREIGN",
         after="    except orjson.JSONDecodeError:\n        return Action.ACCEPT, False, \"\"",
         seeds=(3,),
     ),
@@ -279,9 +282,10 @@ MUTANTS = (
     ),
     Mutant(
         name="the drain loses a wake-up", file="run/sending.py",
-        before="            self._moved.clear()\n            moving = asyncio.create_task(self._moved.wait())",
-        after="            moving = asyncio.create_task(self._movement())",
-        seeds=(350,),
+        before="            self._moved.clear()\n            self._flush()\n"
+        "            moving = asyncio.create_task(self._moved.wait())",
+        after="            self._flush()\n            moving = asyncio.create_task(self._movement())",
+        seeds=(453,),
     ),
     Mutant(
         name="a run is complete when everything was read", file="run/pipeline.py",
@@ -315,5 +319,49 @@ MUTANTS = (
         before="again = opens and self._last is not None and chunk.rows[0] == self._last",
         after="again = opens and self._last is not None",
         seeds=(81,),
+    ),
+    Mutant(
+        name="a session is settled by its last upload", file="delivery/bulk_api.py",
+        before="bad = bad or await session.upload() or await session.finish()",
+        after="bad = bad or await session.upload()",
+        seeds=(BULK,),
+    ),
+    Mutant(
+        name="a finish without an answer counts as accepted", file="core/verdict.py",
+        before="        return _without_answer(answer, secrets)\n    action, in_doubt, note = _classify(answer)",
+        after="        if step is Step.FINISH:\n            return Verdict(action=Action.ACCEPT, reason=\"\")\n"
+        "        return _without_answer(answer, secrets)\n    action, in_doubt, note = _classify(answer)",
+        seeds=(BULK + 2,),
+    ),
+    Mutant(
+        name="a finish that may come twice leaves no doubt", file="delivery/bulk_session.py",
+        before="entry.tally.doubt(objects, late=verdict.late)", after="pass",
+        seeds=(BULK + 30,),
+    ),
+    Mutant(
+        name="uploads of a lost session count", file="delivery/bulk_api.py",
+        before="            await self._carry(shares)\n\n    def",
+        after="            for entry, objects in session.uploaded:\n                entry.tally.accept(objects)\n"
+        "                entry.decided(len(objects))\n"
+        "            await self._carry([*session.inside, *session.behind])\n\n    def",
+        seeds=(BULK + 7,),
+    ),
+    Mutant(
+        name="a session finished with an error counts as accepted", file="delivery/bulk_api.py",
+        before="            await session.abandon(bad)\n            self._give_up(shares, bad)",
+        after="            await session.abandon(bad)\n            for entry, objects in shares:\n"
+        "                entry.tally.accept(objects)\n                entry.decided(len(objects))",
+        seeds=(BULK + 3,),
+    ),
+    Mutant(
+        name="a session is finished although an upload was refused", file="delivery/bulk_session.py",
+        before="        if bad := await self._asked(request):\n            return bad\n",
+        after="        await self._asked(request)\n",
+        seeds=(BULK + 1,),
+    ),
+    Mutant(
+        name="what waits for more is never finished", file="run/sending.py",
+        before="if self._out == self._delivery.max_in_flight or self._ledger.waiting:", after="if False:",
+        seeds=(BULK + 3,),
     ),
 )  # fmt: skip

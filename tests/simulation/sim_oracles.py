@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import orjson
+from sim_bulk import BulkRequest
 from sim_loop import Process
 from sim_sink import Request
 from sim_source import UNSHAPELY, Version, identifiers, projection
@@ -137,12 +138,33 @@ class Oracles:
         self, actor: Actor, request: Request, headers: Mapping[str, str], body: bytes, others: list[Request]
     ) -> None:
         """Within the limits, one unfinished request per id, under a lease, and never for nothing."""
+        if not headers.get("Authorization", "").startswith("Basic "):
+            self._fail(f"limits: request {request.number} has no key")
+        if isinstance(request, BulkRequest):
+            self._posted_in_session(actor, request, others)
+            return
         told = orjson.loads(body)
         objects, settings = told["objects"], self._world.settings
         if not 0 < len(objects) <= settings.batch or len(request.objects) != len(objects) or len(body) > 500_000:
             self._fail(f"limits: request {request.number} carries {len(objects)} objects")
-        if told["collection"] != MAPPING or not headers.get("Authorization", "").startswith("Basic "):
+        if told["collection"] != MAPPING:
             self._fail(f"limits: request {request.number} is not addressed as it should be")
+        self._go_out(actor, request, others)
+        if not request.synchronous:
+            self._needed(actor, request)
+
+    def _posted_in_session(self, actor: Actor, request: BulkRequest, others: list[Request]) -> None:
+        """One request of a session at a time, each id in it once, and nothing taken back that was accepted."""
+        if request.error:
+            return
+        if any(isinstance(other, BulkRequest) and other.session == request.session for other in others):
+            self._fail(f"order: request {request.number} while another of session {request.session} is under way")
+        if request.collections - {MAPPING} or (request.step == "upload") != bool(request.objects):
+            self._fail(f"limits: request {request.number} is not addressed as it should be")
+        self._go_out(actor, request, others)
+        self._needed(actor, request)
+
+    def _go_out(self, actor: Actor, request: Request, others: list[Request]) -> None:
         for other in others:
             if not request.objects.keys().isdisjoint(other.objects):
                 self._fail(f"lanes: an id is in requests {other.number} and {request.number} at once")
@@ -151,22 +173,22 @@ class Oracles:
         unnoted = request.objects.keys() - self._in_doubt()
         if unnoted:
             self._fail(f"note: {sorted(unnoted)} go out, and nobody would know after a crash")
-        if not request.synchronous and settings.send == "changed" and not actor.resends:
-            self._needed(actor, request, objects)
 
-    def _needed(self, actor: Actor, request: Request, objects: list[dict[str, object]]) -> None:
+    def _needed(self, actor: Actor, request: Request) -> None:
+        if self._world.settings.send != "changed" or actor.resends:
+            return
         durable = self._world.durable
         known = durable.fingerprints(MAPPING, list(request.objects))
         if not known or not durable.leases() or durable.leases()[0].epoch != actor.epoch:
             return
         excused = self._in_doubt(without=request.run_id) | actor.sent_by(request.run_id)
-        for each in objects:
-            before = known.get(str(each["id"]))
-            if before is None or each["id"] in excused:
+        for identifier, properties in request.objects.items():
+            before = known.get(identifier)
+            if before is None or identifier in excused:
                 continue
-            sent = SegmentObject(id=str(each["id"]), properties=orjson.dumps(each["properties"]), row=0, key="")
+            sent = SegmentObject(id=identifier, properties=orjson.dumps(properties), row=0, key="")
             if before.digest == fingerprint(sent, actor.scope):
-                self._fail(f"needless: {each['id']} is sent again, although it is known to be accepted")
+                self._fail(f"needless: {identifier} is sent again, although it is known to be accepted")
 
     # --- runs
 

@@ -11,6 +11,9 @@ SECOND = 1_000_000
 #: what time it is when a world's time is 0
 EPOCH = 1_767_225_600
 
+#: seeds from this one on are of worlds that deliver by the Bulk API
+BULK = 1_000_000
+
 #: fault: how often it may happen per occasion, at most
 FAULTS: Mapping[str, float] = {
     # the network and the API, per request
@@ -40,6 +43,10 @@ FAULTS: Mapping[str, float] = {
     "suspend": 0.6,
     "rival": 0.6,
 }
+
+
+#: the same of worlds with the Bulk API: a request finds its session forgotten
+BULK_FAULTS: Mapping[str, float] = {"forgotten": 0.1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +103,12 @@ class Settings:
     spread: bool = False
     #: whether the runs that heal have another destination than those before
     moves: bool = False
+    #: whether it delivers by the Bulk API
+    bulk: bool = False
+    #: uncompressed bytes of an upload
+    part: int = 16_000_000
+    #: what a second finish of a session comes to: 202, 202 and everything is processed again, or 410
+    again: Literal["taken", "repeated", "gone"] = "taken"
 
     def rate(self, fault: str) -> float:
         """How often it happens."""
@@ -104,6 +117,19 @@ class Settings:
 
 def settings_of(seed: int) -> Settings:
     """Draw a world."""
+    return _by_bulk(seed, _usual(seed)) if seed >= BULK else _usual(seed)
+
+
+def _by_bulk(seed: int, usual: Settings) -> Settings:
+    rng = random.Random(f"bulk {seed}")
+    faults = {name: most * rng.choice((0.1, 0.5, 1.0)) for name, most in BULK_FAULTS.items() if rng.random() < 0.5}
+    return replace(
+        usual, bulk=True, faults={**usual.faults, **faults}, part=rng.choice((1, 150, 400, 16_000_000)),
+        again=rng.choice(("taken", "repeated", "gone")),
+    )  # fmt: skip
+
+
+def _usual(seed: int) -> Settings:
     rng = random.Random(f"world {seed}")
     stamps = rng.choice(("transaction", "statement", "application"))
     skew = rng.choice((1, 3, 10)) * SECOND if stamps == "application" else 0

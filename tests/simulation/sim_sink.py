@@ -46,6 +46,10 @@ class Request:
     timer: asyncio.TimerHandle | None = None
     #: the client has not given it up
     open: bool = True
+    #: of the Bulk API: carries it out, and says what it is answered
+    land: Callable[[], Answer] | None = None
+    #: what it is answered, once it has landed
+    said: Answer | None = None
     answer: asyncio.Future[Answer | NoAnswer] | None = None
 
 
@@ -87,6 +91,8 @@ class Api:
     on_their_way: list[Request] = field(default_factory=list)
     #: taken, asynchronously, and not merged yet: in no order
     processing: list[Request] = field(default_factory=list)
+    #: of the Bulk API: `sim_bulk.Sessions`
+    sessions: Any = None
     #: the context in which requests travel: no process's own
     context: Context = field(default_factory=Context)
 
@@ -145,7 +151,8 @@ class Api:
         if fate.answer is not None:
             self.loop.call_later(fate.answers, self._reply, request, fate.answer, context=self.context)
         elif fate.lands is not None:
-            self.loop.call_later(fate.answers, self._reply, request, self.verdict(request), context=self.context)
+            said = self.verdict(request) if request.land is None else None
+            self.loop.call_later(fate.answers, self._reply, request, said, context=self.context)
 
     def _schedule(self, request: Request, seconds: float) -> None:
         if request.timer is not None:
@@ -153,19 +160,19 @@ class Api:
         request.lands_at = self.loop.time() + seconds
         request.timer = self.loop.call_later(seconds, self._land, request, context=self.context)
 
-    def _reply(self, request: Request, answer: Answer | NoAnswer) -> None:
+    def _reply(self, request: Request, answer: Answer | NoAnswer | None) -> None:
         if request.answer is not None and not request.answer.done():
-            request.answer.set_result(answer)
+            request.answer.set_result(answer or request.said)
 
     def _land(self, request: Request) -> None:
         request.lands_at = None
         self.on_their_way.remove(request)
+        if request.land is not None:
+            request.said = request.land()
+            return
         if self.verdict(request) is not _ACCEPTED:
             return
-        self.log("land", request.number, sorted(request.objects))
-        for identifier, properties in request.objects.items():
-            landing = Landing(self.loop.time(), request.number, request.process, properties)
-            self.landings.setdefault(identifier, []).append(landing)
+        self.landed(request, request.objects)
         wait = 0.0 if request.synchronous else self.settings.processing * self.rng.random()
         if wait:
             self.processing.append(request)
@@ -174,16 +181,23 @@ class Api:
         # what is synchronous comes after everything that was taken before it
         for earlier in self.processing:
             for identifier in request.objects.keys() & earlier.objects.keys():
-                self._apply(identifier, earlier.objects.pop(identifier))
+                self.apply(identifier, earlier.objects.pop(identifier))
         self._merge(request)
+
+    def landed(self, request: Request, objects: Mapping[str, dict[str, object]]) -> None:
+        """The API took them."""
+        self.log("land", request.number, sorted(objects))
+        for identifier, properties in objects.items():
+            landing = Landing(self.loop.time(), request.number, request.process, properties)
+            self.landings.setdefault(identifier, []).append(landing)
 
     def _merge(self, request: Request) -> None:
         if request in self.processing:
             self.processing.remove(request)
         for identifier, properties in request.objects.items():
-            self._apply(identifier, properties)
+            self.apply(identifier, properties)
 
-    def _apply(self, identifier: str, properties: dict[str, object]) -> None:
+    def apply(self, identifier: str, properties: dict[str, object]) -> None:
         self.objects.setdefault(identifier, {}).update(properties)
 
     def cut(self, process: Process) -> None:
@@ -285,20 +299,15 @@ class SimClient:
         self._check = check
         self._open: list[Request] = []
 
-    async def post(self, body: bytes, headers: Mapping[str, str]) -> Answer | NoAnswer:
+    async def post(self, body: bytes, headers: Mapping[str, str], path: str = "") -> Answer | NoAnswer:
         """See `HttpClient.post`."""
         if self._process.dead:
             raise Crashed
         api = self._api
-        told: dict[str, Any] = json.loads(body)
         api.requests += 1
         self.posts += 1
-        request = Request(
-            number=api.requests, process=self._process, run_id=self._run_id(),
-            objects={each["id"]: each["properties"] for each in told["objects"]},
-            synchronous=headers.get("Synchronous") == "true",
-        )  # fmt: skip
-        api.log("post", self._process, request.number, sorted(request.objects), request.synchronous)
+        request = self._request(body, headers, path)
+        api.log("post", self._process, request.number, path, sorted(request.objects), request.synchronous)
         self._check(request, headers, body, self._open)
         request.answer = api.loop.create_future()
         self._open.append(request)
@@ -309,10 +318,22 @@ class SimClient:
             answer = await request.answer
             if answer is _ACCEPTED:
                 self.accepted += size
+            self._answered(request, answer)
             return answer
         finally:
             request.open = False
             self._open.remove(request)
+
+    def _request(self, body: bytes, headers: Mapping[str, str], path: str) -> Request:
+        told: dict[str, Any] = json.loads(body)
+        return Request(
+            number=self._api.requests, process=self._process, run_id=self._run_id(),
+            objects={each["id"]: each["properties"] for each in told["objects"]},
+            synchronous=headers.get("Synchronous") == "true",
+        )  # fmt: skip
+
+    def _answered(self, request: Request, answer: Answer | NoAnswer) -> None:
+        """An answer came."""
 
     async def close(self) -> None:
         """See `HttpClient.close`."""

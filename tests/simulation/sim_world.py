@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from sim_actor import Actor
+from sim_bulk import Sessions
 from sim_loop import PROCESS, SimLoop, Stuck
 from sim_oracles import MAPPING, Broken, Oracles
 from sim_settings import EPOCH, Settings, settings_of
@@ -105,7 +106,7 @@ class World:
         settings = self.settings
         return Api(
             loop=self.loop, settings=settings, rng=self.stream("network"), log=self.log, now=self.now,
-            capricious=bool(settings.rate("told") or settings.rate("invalid")),
+            capricious=bool(settings.rate("told") or settings.rate("invalid")), sessions=Sessions(),
         )  # fmt: skip
 
     def _move(self) -> None:

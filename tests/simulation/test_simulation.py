@@ -1,5 +1,7 @@
 """A thousand worlds of chaos: the engine in virtual time, under seeded faults. `sim_oracles` says what must hold.
 
+Most deliver by the Objects API; those with seeds from `BULK` on by the Bulk API.
+
 `SYNCER_SEED=17 python -m pytest tests/simulation/test_simulation.py` runs that seed alone, and
 `python tests/simulation/simulate.py 17` prints all that happens in it. `make simulate` is the long form.
 """
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from campaign import rounds
+from sim_settings import BULK
 from sim_world import simulate
 
 #: worlds in a test
@@ -30,7 +33,9 @@ def _broken(seeds: range | tuple[int, ...]) -> list[str]:
 
 
 @pytest.mark.skipif(SEED is not None, reason="one seed is asked for")
-@pytest.mark.parametrize("first", range(0, rounds(1_000, 100_000), BLOCK))
+@pytest.mark.parametrize(
+    "first", [*range(0, rounds(900, 80_000), BLOCK), *range(BULK, BULK + rounds(200, 20_000), BLOCK)]
+)
 def test_no_world_breaks_a_promise(first: int) -> None:
     """Nothing lost, nothing stale, the watermark monotone, no needless duplicate, no run without an end."""
     assert _broken(range(first, first + BLOCK)) == []
@@ -49,7 +54,7 @@ def test_a_seed_always_tells_the_same_story() -> None:
 
 def _told(hashes: str) -> tuple[str, ...]:
     told = subprocess.run(
-        [sys.executable, str(SCRIPT), "--digests", *map(str, range(40))],
+        [sys.executable, str(SCRIPT), "--digests", *map(str, (*range(30), *range(BULK, BULK + 10)))],
         env={**os.environ, "PYTHONHASHSEED": hashes}, capture_output=True, text=True, timeout=300, check=True,
     )  # fmt: skip
     return tuple(line for line in told.stdout.splitlines() if line.startswith("digest"))
@@ -58,7 +63,7 @@ def _told(hashes: str) -> tuple[str, ...]:
 def test_the_worlds_are_rough_enough() -> None:
     """Among 100 of them are crashes, stops, suspensions, duplicates and cursors that were opened again."""
     total = {"crashes": 0, "stops": 0, "suspensions": 0, "duplicates": 0}
-    for seed in range(100):
+    for seed in (*range(80), *range(BULK, BULK + 20)):
         counts = simulate(seed).counts
         total = {name: number + counts[name] for name, number in total.items()}
     assert all(number > 10 for number in total.values()), total

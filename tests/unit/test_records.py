@@ -24,6 +24,7 @@ MINUTE = timedelta(minutes=1)
 RUN = RunReport(
     run_id="run-0", mapping="rooms", collection="rooms", mode=Mode.FULL, outcome=Outcome.SUCCEEDED, trigger="cli",
     started_at=BEGAN, finished_at=BEGAN + timedelta(seconds=1.5), watermark=Watermark(kind=Kind.INTEGER, text="7"),
+    api="bulk", api_reason="12 objects planned; bulk from 10 on",
     counts=Counts(read=10, sent=1, unchanged=2, rejected=3, skipped=4, deleted=5, retried=6, requests=7, bytes=8),
 )  # fmt: skip
 
@@ -70,7 +71,8 @@ def test_a_record_says_all_there_is_to_say() -> None:
         {
             "mapping": "rooms", "collection": "rooms", "mode": "full", "outcome": "succeeded", "trigger": "cli",
             "read": 10, "sent": 1, "unchanged": 2, "deleted": 5, "rejected": 3, "skipped": 4, "retried": 6,
-            "requests": 7, "bytes": 8, "watermark": "7", "started_at": "2026-01-01T00:00:00+00:00",
+            "requests": 7, "bytes": 8, "api": "bulk", "api_reason": "12 objects planned; bulk from 10 on",
+            "watermark": "7", "started_at": "2026-01-01T00:00:00+00:00",
             "finished_at": "2026-01-01T00:00:01.500000+00:00", "duration_seconds": 1.5, "error": None,
         },
     )  # fmt: skip
