@@ -8,7 +8,7 @@ from textwrap import wrap
 
 from syncer.cli.tables import length, moment, printable, render
 from syncer.core.model import Outcome, RunReport
-from syncer.run.records import fields_of
+from syncer.core.run_fields import fields_of
 
 
 def as_json(reports: Sequence[RunReport]) -> str:

@@ -5,10 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gauge:
@@ -20,21 +16,24 @@ class Gauge:
     values: Mapping[str, float]
 
 
-class _Once(Collector):
-    def __init__(self, gauges: Sequence[Gauge]) -> None:
-        self._gauges = gauges
-
-    def collect(self) -> Iterable[GaugeMetricFamily]:
-        """Every gauge, also those without a value: their names say that they exist."""
-        for gauge in self._gauges:
-            family = GaugeMetricFamily(gauge.name, gauge.help, labels=["mapping"])
-            for mapping, value in gauge.values.items():
-                family.add_metric([mapping], value)
-            yield family
-
-
 def exposition(gauges: Sequence[Gauge]) -> str:
-    """The text that Prometheus reads."""
+    """The text that Prometheus reads: every metric, also one without a value, as its name says that it exists."""
+    # imported where it is used: slow, and few commands speak Prometheus
+    from prometheus_client import CollectorRegistry, generate_latest
+    from prometheus_client.core import GaugeMetricFamily
+    from prometheus_client.registry import Collector
+
+    class Once(Collector):
+        """What is known now."""
+
+        def collect(self) -> Iterable[GaugeMetricFamily]:
+            """A family for each metric."""
+            for gauge in gauges:
+                family = GaugeMetricFamily(gauge.name, gauge.help, labels=["mapping"])
+                for mapping, value in gauge.values.items():
+                    family.add_metric([mapping], value)
+                yield family
+
     registry = CollectorRegistry()
-    registry.register(_Once(gauges))
+    registry.register(Once())
     return generate_latest(registry).decode()

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 
 from syncer.core.batch import Batcher
@@ -57,7 +57,9 @@ class Pipeline:
         forbidden: Callable[[], SyncerError | None],
         outlays: Sequence[Outlay] = (),
     ) -> None:
-        self.run = run
+        self._run = run
+        #: the counts of its report so far: one place to add to, as every batch does
+        self._tally: dict[str, int] = asdict(run.counts)
         self.failure: Exception | None = None
         #: whether the source was read to its end and everything settled
         self.complete = False
@@ -101,12 +103,22 @@ class Pipeline:
         self._refused = 0
 
     @property
+    def run(self) -> RunReport:
+        """The report as it stands."""
+        return replace(self._run, counts=self.counts)
+
+    @property
     def counts(self) -> Counts:
         """Where the rows went so far."""
-        return self.run.counts
+        return Counts(**self._tally)
 
     def _count(self, **more: int) -> None:
-        self.run = replace(self.run, counts=self.run.counts + Counts(**more))
+        for name, times in more.items():
+            self._tally[name] += times
+
+    @property
+    def _fine(self) -> int:
+        return self._tally["sent"] + self._tally["unchanged"] + self._tally["skipped"]
 
     @property
     def _halted(self) -> bool:
@@ -152,8 +164,8 @@ class Pipeline:
         """Account for a chunk and pass on what must be sent. False: halted on the way."""
         self._ledger.chunk_read(len(chunk.rows), chunk.mark)
         self.ahead = self.ahead or chunk.ahead
-        if self.run.bound is None and self.run.held_by is None:
-            self.run = replace(self.run, bound=chunk.bound, held_by=chunk.held_by)
+        if self._run.bound is None and self._run.held_by is None:
+            self._run = replace(self._run, bound=chunk.bound, held_by=chunk.held_by)
         self._count(
             read=len(chunk.rows), skipped=shaped.skipped, non_finite=shaped.non_finite, rejected=len(shaped.rejections)
         )
@@ -238,7 +250,7 @@ class Pipeline:
 
         Shaping rejects at once, and what it let pass may be `under_way` for long: beside its rejections it is fine.
         """
-        rejected, fine = self.counts.rejected, self.counts.sent + self.counts.unchanged + self.counts.skipped
+        rejected, fine = self._tally["rejected"], self._fine
         nearly_all = blown(rejected, fine + under_way) or blown(self._refused, fine)
         if self._blown or self._options.dry_run or not nearly_all:
             return
@@ -255,10 +267,10 @@ class Pipeline:
 
     def _commit_when_due(self) -> None:
         """Commit beside the reading and sending, one at a time, once it is known that the fuse holds."""
-        fine = self.counts.sent + self.counts.unchanged + self.counts.skipped
-        if not judgeable(self.counts.rejected, fine):
+        rejected, fine = self._tally["rejected"], self._fine
+        if not judgeable(rejected, fine):
             return
-        self._judge(self.counts.read - self.counts.rejected - fine)
+        self._judge(self._tally["read"] - rejected - fine)
         if self._committing is None and self._keeping.due and not self._halted:
             self._committing = asyncio.create_task(self._commit(self.run))
             self._committing.add_done_callback(self._committed)
@@ -269,7 +281,7 @@ class Pipeline:
         if isinstance(error, Exception):
             self.failure = self.failure or error
         else:
-            self._ports.notice(RunProgressed(mapping=self.run.mapping, run_id=self.run.run_id, counts=self.counts))
+            self._ports.notice(RunProgressed(mapping=self._run.mapping, run_id=self._run.run_id, counts=self.counts))
 
     async def finish(self, run: RunReport) -> None:
         """The last commit, with the report as it stands at the end."""
@@ -298,7 +310,7 @@ class Pipeline:
             outdated=run.started_at - mapping.refresh_after if forgets else None,
         )  # fmt: skip
         self.checkpoint = saved or self.checkpoint
-        self.run = with_watermark(self.run, saved)
+        self._run = with_watermark(self._run, saved)
 
     def _next_checkpoint(self, stage: Stage) -> Checkpoint | None:
         if self._blown:

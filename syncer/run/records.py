@@ -1,17 +1,17 @@
-"""Runs as values for people and programs, and as objects of a collection of their own: the run records."""
+"""Runs as objects of a collection of their own: the run records."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from itertools import count
 
 import orjson
 
 from syncer.core.events import Event, Noticed
 from syncer.core.model import Batch, Kind, Outcome, RunReport, SegmentObject
+from syncer.core.run_fields import fields_of
 from syncer.core.watermark import encode_key
 from syncer.delivery.base import Delivery, send_alone
 from syncer.errors import EndpointUnreachable, SyncerError
@@ -25,43 +25,6 @@ AT_ONCE = 10
 PATIENCE = 10.0
 #: characters of a text in a record; a value must stay far below the API's 32 KB
 _LONGEST = 2_000
-
-
-def fields_of(report: RunReport) -> dict[str, object]:
-    """A run as JSON has it. These keys are part of the contract: of `--output json`, and of the run records."""
-    counts = report.counts
-    return {
-        "run_id": report.run_id,
-        "mapping": report.mapping,
-        "collection": report.collection,
-        "mode": str(report.mode),
-        "outcome": None if report.outcome is None else str(report.outcome),
-        "trigger": report.trigger,
-        "read": counts.read,
-        "sent": counts.sent,
-        "unchanged": counts.unchanged,
-        "deleted": counts.deleted,
-        "rejected": counts.rejected,
-        "skipped": counts.skipped,
-        "retried": counts.retried,
-        "requests": counts.requests,
-        "bytes": counts.bytes,
-        "api": report.api,
-        "api_reason": report.api_reason,
-        "watermark": report.watermark.text if report.watermark else None,
-        "started_at": _iso(report.started_at),
-        "finished_at": _iso(report.finished_at),
-        "duration_seconds": _seconds(report),
-        "error": report.error,
-    }
-
-
-def _iso(at: datetime | None) -> str | None:
-    return None if at is None else at.isoformat()
-
-
-def _seconds(report: RunReport) -> float | None:
-    return None if report.finished_at is None else (report.finished_at - report.started_at).total_seconds()
 
 
 def record_of(report: RunReport, row: int = 0) -> SegmentObject:

@@ -116,8 +116,8 @@ class Sending:
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled():
-            self.crash = self.crash or task.exception()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.crash = self.crash or error
         self._pump()
         self._moved.set()
 

@@ -144,8 +144,8 @@ def _accept(connection: Connection, number: int, accepted: Mapping[str, Fingerpr
         rows = (dict(zip(names, (number, key, *each), strict=True)) for key, each in found)
         put(connection, fingerprints, list(rows))
         return
-    moments = {at: microseconds(at) for at in {each.sent_at for each in accepted.values()}}
-    put_plainly(connection, fingerprints, [(number, key, each.digest, moments[each.sent_at]) for key, each in found])
+    moments = {at: microseconds(at) for at in {at for _, at in accepted.values()}}
+    put_plainly(connection, fingerprints, [(number, key, digest, moments[at]) for key, (digest, at) in found])
 
 
 def _based(connection: Connection, mapping: str, digest: str) -> None:

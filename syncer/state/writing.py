@@ -24,13 +24,13 @@ def put(connection: Connection, table: Table, rows: Sequence[Row], *key: str) ->
         portable.put(connection, table, rows, key)
 
 
-def put_plainly(connection: Connection, table: Table, rows: Sequence[Sequence[Any]]) -> None:
+def put_plainly(connection: Connection, table: Table, rows: list[tuple[Any, ...]]) -> None:
     """As `put`, on a database of `FAMILIES`: rows in the table's order, with values as the driver takes them.
 
     For what is written by the million: what SQLAlchemy does for each value takes longer than the database.
     """
     named = str(_upsert(connection.dialect, table, ()).compile(dialect=connection.dialect))
-    connection.exec_driver_sql(_NAMED.sub("%s", named), list(map(tuple, rows)))
+    connection.exec_driver_sql(_NAMED.sub("%s", named), rows)
 
 
 def put_absent(connection: Connection, table: Table, row: Row) -> None:

@@ -16,7 +16,7 @@ from syncer.cli.app import COMMANDS, cli
 from syncer.config import load_config
 from syncer.core.model import Mode, Outcome, RunReport
 from syncer.core.naming import snake_case
-from syncer.run.records import fields_of
+from syncer.core.run_fields import fields_of
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")

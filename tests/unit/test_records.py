@@ -13,10 +13,11 @@ import pytest
 
 from syncer.core.events import Event, Noticed
 from syncer.core.model import Batch, Counts, Kind, Mode, Outcome, Receipt, RunReport, Watermark
+from syncer.core.run_fields import fields_of
 from syncer.delivery.base import permitted
 from syncer.delivery.memory import MemoryDelivery, Scripted
 from syncer.errors import SyncerError
-from syncer.run.records import Recorder, fields_of, record_of
+from syncer.run.records import Recorder, record_of
 from syncer.state import Commit, MemoryStore, Store, open_store
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)

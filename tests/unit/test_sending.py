@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
+import pytest
 import virtual_time
 
 from syncer.core.ledger import Ledger
@@ -49,6 +51,64 @@ def drained(seconds: float) -> tuple[float, bool, int]:
         return virtual_time.clock() - began, sending.heard_of_all, ledger.settled
 
     return virtual_time.run(story())
+
+
+class Session(MemoryDelivery):
+    """Settles nothing before it is told that no more comes, and then everything at once."""
+
+    def __init__(self, max_in_flight: int) -> None:
+        super().__init__(max_in_flight=max_in_flight)
+        #: how many batches each flush found
+        self.flushes: list[int] = []
+        self._held: list[asyncio.Event] = []
+
+    async def send(self, batch: Batch, **how: object) -> Receipt:
+        held = asyncio.Event()
+        self._held.append(held)
+        await held.wait()
+        await asyncio.sleep(1.0)  # it takes a while, during which more is read
+        return await super().send(batch)
+
+    def flush(self, collection: str) -> None:
+        assert collection == "rooms"
+        if self._held:
+            self.flushes.append(len(self._held))
+        for held in self._held:
+            held.set()
+        self._held = []
+
+
+@pytest.mark.parametrize(
+    ("rows", "flushes"),
+    [
+        ([1], [1]),
+        ([1, 2, 3, 4], [4]),
+        # as many as go at once, again and again; the rest at the end
+        ([*range(11)], [4, 4, 3]),
+        # a newer version of a row has to wait for the older one
+        ([1, 2, 1, 3, 4, 5, 6], [2, 4, 1]),
+        ([1, 1, 1], [1, 1, 1]),
+    ],
+)
+def test_what_is_held_is_flushed(rows: list[int], flushes: list[int]) -> None:
+    """As soon as nothing more can come before something is settled, and no sooner."""
+
+    async def story() -> list[int]:
+        ledger, delivery = Ledger(), Session(max_in_flight=4)
+        ledger.chunk_read(len(rows), Mark())
+        sending = Sending(
+            delivery, ledger, synchronous=lambda _: False, forbidden=lambda: None,
+            settled=lambda batch, _: ledger.settle(batch), halted=lambda: False,
+        )  # fmt: skip
+        for number, row in enumerate(rows):
+            await asyncio.sleep(0.1)
+            assert await sending.put(replace(room(row), number=number))
+        await sending.drain(asyncio.Event())
+        ledger.decided()
+        assert (sending.heard_of_all, ledger.settled) == (True, len(rows))
+        return delivery.flushes
+
+    assert virtual_time.run(story()) == flushes
 
 
 def test_a_stop_waits_for_what_is_in_flight() -> None:

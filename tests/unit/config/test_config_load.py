@@ -41,6 +41,27 @@ def test_what_is_not_written_has_its_default(load: Load, valid: str, tmp_path: P
     }
 
 
+@pytest.mark.parametrize(
+    ("keys", "endpoint", "threshold", "part_size"),
+    [
+        ("region: oregon", "https://objects-bulk-api.segmentapis.com", 10_000, 16_000_000),
+        # Segment documents none there
+        ("region: dublin", None, 10_000, 16_000_000),
+        ("region: dublin\n  bulk: {endpoint: 'https://b.test'}", "https://b.test", 10_000, 16_000_000),
+        # one setting is enough for the sandbox
+        ("endpoint: http://127.0.0.1:8765", "http://127.0.0.1:8765", 10_000, 16_000_000),
+        ("endpoint: https://a.test\n  bulk: {endpoint: 'https://b.test'}", "https://b.test", 10_000, 16_000_000),
+        ("bulk: {threshold: 1, part_size: 511MB}", "https://objects-bulk-api.segmentapis.com", 1, 511_000_000),
+    ],
+)
+def test_where_and_how_the_bulk_api_is_used(
+    load: Load, valid: str, keys: str, endpoint: str | None, threshold: int, part_size: int
+) -> None:
+    """By its own key, else where everything goes, else in the region, where it is known."""
+    to = load(valid.replace("destination:", f"destination:\n  {keys}", 1)).destination
+    assert (to.bulk_endpoint, to.bulk_threshold, to.bulk_part_size) == (endpoint, threshold, part_size)
+
+
 def test_everything_written_arrives(load: Load, mapping: Callable[[str], str]) -> None:
     """Every key of a mapping, with values other than the defaults."""
     config = load(
