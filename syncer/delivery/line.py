@@ -20,6 +20,7 @@ from syncer.core.events import DeliveryPaused, Event, RequestRetried
 from syncer.core.verdict import Action, Answer, Fault, NoAnswer, Verdict
 from syncer.delivery.client import place_of
 from syncer.delivery.pacing import Pace, Patience, Rest
+from syncer.delivery.places import Places
 from syncer.delivery.tally import Tally
 from syncer.errors import (
     DeliveryError,
@@ -127,7 +128,7 @@ class Line:
         self._api = api
         self._notice = notice
         self._client = client
-        self._places = asyncio.Semaphore(max_in_flight)
+        self._places = Places(max_in_flight, clock=world.clock)
         self._pace = pace
         self._patience = Patience(retry_for=retry_for, clock=world.clock)
         self._pauses = 0
@@ -178,12 +179,14 @@ class Line:
             if (failure := self.failure or tally.forbidden()) is not None:
                 return failure
             again = tries.first is not None
+            began = self.world.clock()
             if tries.first is None:
-                tries.first = self.world.clock()
+                tries.first = began
             answer = await self._post(request, tally, again=again)
         unsent = isinstance(answer, NoAnswer) and answer.fault is not Fault.IN_DOUBT
         verdict = request.judge(answer)
         self._learn(verdict, heard=not unsent)
+        self._places.answered(began, crowded=verdict.action is Action.PAUSE, troubled=verdict.action is Action.RETRY)
         tries.foreign = tries.foreign + 1 if verdict.foreign else 0
         if verdict.in_doubt:
             request.doubted(verdict)

@@ -30,7 +30,7 @@ KEPT = HERE / "result.json"
 CONFIG = """\
 version: 1
 sources: {app: {url: "%s"}}
-destination: {write_key: bench, endpoint: "http://127.0.0.1:%d", max_in_flight: %d}
+destination: {write_key: bench, endpoint: "http://127.0.0.1:%d", max_in_flight: %d, api: %s}
 mappings:
   rooms: {table: rooms, watermark: updated_at}
 """
@@ -133,11 +133,11 @@ def source(kind: str, rows: int) -> Iterator[tuple[str, Callable[[str], None]]]:
 
 
 @contextmanager
-def project(url: str, *, latency: float, in_flight: int) -> Iterator[Path]:
+def project(url: str, *, latency: float, in_flight: int, api: str = "objects") -> Iterator[Path]:
     """A folder with a config, and a sink that it sends to."""
     with tempfile.TemporaryDirectory(prefix="syncer-bench-") as place, sink(latency) as port:
         folder = Path(place)
-        (folder / "syncer.yaml").write_text(CONFIG % (url, port, in_flight))
+        (folder / "syncer.yaml").write_text(CONFIG % (url, port, in_flight, api))
         yield folder
 
 
@@ -172,6 +172,26 @@ def slow_load(rows: int, in_flight: int) -> list[Figure]:
     return [
         Figure(name=name, value=round(rate), unit="objects/s"),
         Figure(name=f"{name}: of the limit", value=round(rate / (in_flight * 10 / 0.05), 3), unit="", goal="0.95"),
+    ]
+
+
+def by_bulk(rows: int, latency: float) -> list[Figure]:
+    """The same full load by each API, over the same line."""
+    took: dict[str, Ran] = {}
+    with source("postgresql", rows) as (url, _):
+        for api in ("objects", "bulk"):
+            with project(url, latency=latency, in_flight=16, api=api) as folder:
+                took[api] = run(folder, *FULL)
+    bulk, name = took["bulk"], f"full load by bulk at {latency * 1000:g} ms, {rows:,} rows"
+    goal = "at least 3" if latency else None
+    return [
+        Figure(name=name, value=round(rows / bulk.seconds), unit="objects/s"),
+        Figure(
+            name=f"{name}: of /v1/set's", value=round(took["objects"].seconds / bulk.seconds, 2), unit="", goal=goal
+        ),
+        Figure(name=f"{name}: requests", value=float(str(bulk.told["requests"])), unit=""),
+        Figure(name=f"{name}: memory", value=round(bulk.memory), unit="MB", goal="under 150"),
+        Figure(name=f"{name}: memory by /v1/set", value=round(took["objects"].memory), unit="MB"),
     ]
 
 
@@ -232,6 +252,8 @@ def main() -> None:
         *(lambda kind=kind: loads(kind, asked.rows) for kind in _TABLES),
         lambda: slow_load(asked.rows // 5, 16),
         lambda: slow_load(asked.rows // 5, 32),
+        lambda: by_bulk(asked.rows, 0),
+        lambda: by_bulk(asked.rows // 5, 0.05),
     ]
     for part in parts:
         new = part()

@@ -12,6 +12,11 @@ from typing import cast
 
 _OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 17\r\n\r\n" + b'{"success": true}'
 _LENGTH = b"ontent-length:"
+#: of the Bulk API, by the beginning of the request; one session is as good as another here
+_BULK = {
+    b"POST /v0/start": (201, b'{"sync_id":"any"}'), b"POST /v0/upload": (201, b'{"part_id":"any"}'),
+    b"POST /v0/keep-alive": (200, b"{}"), b"POST /v0/finish": (202, b"{}"),
+}  # fmt: skip
 
 
 class Sink(asyncio.Protocol):
@@ -45,10 +50,16 @@ class Sink(asyncio.Protocol):
             return
         Sink.requests += 1
         Sink.bytes += len(request)
+        answer = _bulk(request) if request.startswith(b"POST /v0/") else _OK
         if Sink.latency:
-            self._loop.call_later(Sink.latency, self._transport.write, _OK)
+            self._loop.call_later(Sink.latency, self._transport.write, answer)
         else:
-            self._transport.write(_OK)
+            self._transport.write(answer)
+
+
+def _bulk(request: bytes) -> bytes:
+    status, body = next(answer for begins, answer in _BULK.items() if request.startswith(begins))
+    return b"HTTP/1.1 %d Done\r\nContent-Length: %d\r\n\r\n%b" % (status, len(body), body)
 
 
 def _length(head: bytes) -> int:

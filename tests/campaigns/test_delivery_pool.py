@@ -25,9 +25,9 @@ PLACES = 16
 FAULTS = (http_server.RESET, http_server.CLOSED, http_server.SILENT, http_server.STALLED, http_server.HALF_RESET)
 
 
-def opened(server: ScriptedServer, read: float) -> Delivery:
+def opened(server: ScriptedServer, read: float, hurry: Hurry | None = None) -> Delivery:
     """A delivery that waits so many seconds for an answer, and never gives up."""
-    hurry = Hurry()
+    hurry = hurry or Hurry()
     return open_delivery(
         write_key="a-write-key", endpoint=server.endpoint, notice=lambda _: None, retry_for=timedelta(days=9),
         timeouts=Timeouts(connect=60, write=60, read=read, attempt=60), max_in_flight=PLACES,
@@ -89,19 +89,23 @@ def test_pool_soak() -> None:
 
 
 def test_pool_after_trouble() -> None:
-    """When the faults stop, every place is there again: as many requests go at once as before."""
+    """When the faults stop, every place comes back, one by one: as many requests go at once as before."""
     trouble, faults = [True], itertools.cycle(FAULTS)
 
     def script(_: Request) -> Reply:
         return next(faults) if trouble[0] else answer(200, b"{}", delay=0.02)
 
     async def main(server: ScriptedServer) -> None:
-        delivery = opened(server, read=0.5)
+        hurry = Hurry()
+        delivery = opened(server, read=0.5, hurry=hurry)
         broken = asyncio.create_task(through(delivery, range(2 * PLACES)))
         while len(server.requests) < 4 * PLACES:
             await asyncio.sleep(0.01)
         trouble[0] = False
         await broken
+        for start in range(2 * PLACES):
+            hurry.seconds += 20
+            await through(delivery, range(start, start + 2 * PLACES))
         server.most_at_once = 0
         await through(delivery, range(20 * PLACES))
         assert PLACES == server.most_at_once
