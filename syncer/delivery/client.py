@@ -7,7 +7,7 @@ request and can lose slots for good when one is cancelled (encode/httpcore#1093)
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 import httpx
@@ -41,13 +41,23 @@ class HttpClient:
     def __repr__(self) -> str:
         return f"<HttpClient {place_of(str(self._url))}>"
 
-    async def post(self, body: bytes, headers: Mapping[str, str], path: str = "") -> Answer | NoAnswer:
+    async def post(
+        self,
+        body: bytes,
+        headers: Mapping[str, str],
+        path: str = "",
+        *,
+        still: Callable[[], bool] = lambda: True,
+    ) -> Answer | NoAnswer:
         """Send once. `path` is quoted already, and comes after the URL's own.
 
-        The answer's body is read up to one byte more than `LARGEST_ANSWER`.
+        `still` is asked at the last moment, when there is a connection: whether it is to be sent at all. The answer's
+        body is read up to one byte more than `LARGEST_ANSWER`.
         """
         url = self._url.copy_with(raw_path=self._url.raw_path.rstrip(b"/") + path.encode()) if path else self._url
-        request = httpx.Request("POST", url, headers=headers, stream=httpx.ByteStream(body))
+        request = httpx.Request(
+            "POST", url, headers=headers, stream=httpx.ByteStream(body), extensions={"still": still}
+        )
         try:
             response = await self._transport.handle_async_request(request)
         except httpx.TransportError as error:

@@ -56,7 +56,9 @@ class World:
 class Client(Protocol):
     """Sends one request: see `delivery.client.HttpClient`."""
 
-    async def post(self, body: bytes, headers: Mapping[str, str], path: str = "") -> Answer | NoAnswer:
+    async def post(
+        self, body: bytes, headers: Mapping[str, str], path: str = "", *, still: Callable[[], bool] = ...
+    ) -> Answer | NoAnswer:
         """Send once."""
 
     async def close(self) -> None:
@@ -182,7 +184,9 @@ class Line:
             began = self.world.clock()
             if tries.first is None:
                 tries.first = began
-            answer = await self._post(request, tally, again=again)
+            answer = await self._post(
+                request, tally, again=again, still=lambda: (self.failure or tally.forbidden()) is None
+            )
         unsent = isinstance(answer, NoAnswer) and answer.fault is not Fault.IN_DOUBT
         verdict = request.judge(answer)
         self._learn(verdict, heard=not unsent)
@@ -192,8 +196,11 @@ class Line:
             request.doubted(verdict)
         return verdict
 
-    async def _post(self, request: Request, tally: Tally, *, again: bool) -> Answer | NoAnswer:
-        answer = await self._client.post(request.body, {**self._headers, **request.headers}, request.path)
+    async def _post(
+        self, request: Request, tally: Tally, *, again: bool, still: Callable[[], bool] = lambda: True
+    ) -> Answer | NoAnswer:
+        headers = {**self._headers, **request.headers}
+        answer = await self._client.post(request.body, headers, request.path, still=still)
         unsent = isinstance(answer, NoAnswer) and answer.fault is not Fault.IN_DOUBT
         tally.requested(size=0 if unsent else len(request.body), again=again)
         return answer

@@ -55,7 +55,7 @@ class Transport(httpx.AsyncBaseTransport):
         self._idle: list[Connection] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send, and read the answer.
+        """Send, unless the request's extension `still` says no at the last moment, and read the answer.
 
         Raises:
             httpx.ConnectError: nothing was sent; also `ConnectTimeout`.
@@ -65,6 +65,10 @@ class Transport(httpx.AsyncBaseTransport):
         body = b"".join(request.stream)
         async with self._places:
             connection = self._kept() or await self._connected(request.url)
+            # connecting may have taken long, and a suspended process longer
+            if not request.extensions.get("still", _always)():
+                self._idle.append(connection)
+                raise httpx.ConnectError("it is not to be sent any more")
             answer = await connection.ask(_head(request, len(body)), body)
             if connection.reusable:
                 self._idle.append(connection)
@@ -349,6 +353,10 @@ def _unpacking(codings: Sequence[bytes]) -> Callable[[bytes], bytes] | None:
         raise ValueError("the answer is in a content coding that was not asked for")
     unpacker = zlib.decompressobj(windows[codings[0]])
     return lambda data: unpacker.decompress(data, LARGEST_ANSWER + 1)
+
+
+def _always() -> bool:
+    return True
 
 
 def _head(request: httpx.Request, size: int) -> bytes:

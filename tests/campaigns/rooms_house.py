@@ -72,6 +72,8 @@ def furnished(folder: Path, state: str, witness: Witness) -> House:
     values = ", ".join(f"({number}, '', 0)" for number in range(1, ROOMS + 1))
     servers.execute_sql(
         f"sqlite:///{folder / 'app.db'}",
+        # a process stopped while it reads must not keep anyone from changing rooms
+        "PRAGMA journal_mode = WAL;"
         f"CREATE TABLE rooms (id INTEGER PRIMARY KEY, name TEXT, version INT); INSERT INTO rooms VALUES {values};",
     )
     return House(syncer=syncer, state=state, witness=witness)

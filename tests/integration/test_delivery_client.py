@@ -90,6 +90,25 @@ def test_server_that_does_not_read() -> None:
     assert Fault.IN_DOUBT is got.fault
 
 
+def test_what_must_not_go_any_more_is_not_sent() -> None:
+    """Whoever may not send any more when the connection is there sends nothing on it: it may have taken minutes."""
+    looks = iter([True, False])
+
+    async def main() -> list[Answer | NoAnswer]:
+        client = HttpClient(f"{server.endpoint}/v1/set")
+        try:
+            return [await client.post(b"{}", {}, still=lambda: next(looks)) for _ in range(2)]
+        finally:
+            await client.close()
+
+    with http_server.serving(http_server.always(http_server.ACCEPTED)) as server:
+        first, second = asyncio.run(main())
+    assert isinstance(first, Answer)
+    assert isinstance(second, NoAnswer)
+    assert Fault.NOT_SENT is second.fault
+    assert 1 == len(server.requests)
+
+
 def test_refused_connection_is_not_sent() -> None:
     """Nobody listens: nothing was sent."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -299,10 +299,14 @@ class SimClient:
         self._check = check
         self._open: list[Request] = []
 
-    async def post(self, body: bytes, headers: Mapping[str, str], path: str = "") -> Answer | NoAnswer:
+    async def post(
+        self, body: bytes, headers: Mapping[str, str], path: str = "", *, still: Callable[[], bool] = lambda: True
+    ) -> Answer | NoAnswer:
         """See `HttpClient.post`."""
         if self._process.dead:
             raise Crashed
+        if not still():
+            return NoAnswer(fault=Fault.NOT_SENT, detail="it is not to be sent any more")
         api = self._api
         api.requests += 1
         self.posts += 1
