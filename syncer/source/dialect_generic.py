@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from datetime import date as Date
 from decimal import Decimal, InvalidOperation
@@ -23,6 +23,7 @@ from syncer.core.model import Column, Kind, Watermark
 from syncer.core.statement import Lexis, escape, lexis_of
 from syncer.core.watermark import TIME_KINDS, bind_value
 from syncer.errors import MappingError
+from syncer.source.drivers import Rows, Sql
 from syncer.source.text_forms import check_growth
 
 #: seconds a statement may take, and seconds until a connection stands
@@ -39,14 +40,6 @@ _LOOK_EVERY = 0.15
 #: where a row stands: below the saved watermark, between it and the horizon, beyond the horizon, or beyond a horizon
 #: that lies below the saved watermark, which then stays as it is
 BEHIND, WITHIN, BEYOND, HELD = range(4)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sql:
-    """A piece of SQL for `sqlalchemy.text`, and the values of the binds in it."""
-
-    text: str
-    binds: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +121,10 @@ class GenericDialect:
         preparer = engine.dialect.identifier_preparer
         self._quotes = (preparer.initial_quote, preparer.final_quote)
         return engine
+
+    def rows(self, connection: Connection, sql: Sql) -> Rows:
+        """Begin to read, streamed by the server."""
+        return connection.execute(text(sql.text).execution_options(stream_results=True), dict(sql.binds))
 
     def engine_options(self) -> dict[str, Any]:
         """More arguments for `create_engine`."""

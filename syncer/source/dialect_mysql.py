@@ -6,10 +6,11 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from pymysql.constants import FIELD_TYPE, FLAG
 from pymysql.converters import encoders
+from pymysql.cursors import SSCursor
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
@@ -21,11 +22,11 @@ from syncer.source.dialect_generic import (
     STATEMENT_SECONDS,
     GenericDialect,
     Horizon,
-    Sql,
     is_number,
     numeric,
     row_of,
 )
+from syncer.source.drivers import Rows, Sql, in_drivers_words
 from syncer.source.horizon_mysql import error_number, horizon
 from syncer.source.numbers_mysql import outlasted
 
@@ -56,6 +57,12 @@ class MysqlDialect(GenericDialect):
     has_limit = True
     awaits_numbers = True
     orders_nulls = "first"
+
+    def rows(self, connection: Connection, sql: Sql) -> Rows:
+        """A cursor that leaves the rows at the server until they are asked for."""
+        cursor = connection.connection.driver_connection.cursor(SSCursor)  # type: ignore[union-attr]
+        cursor.execute(*in_drivers_words(connection, sql))
+        return cast("Rows", cursor)
 
     def engine_options(self) -> dict[str, Any]:
         """Only integers and floats are converted; all else stays text, or bytes."""

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import psycopg
-from psycopg import postgres
+from psycopg import ServerCursor, postgres
 from psycopg.types.string import TextLoader
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
@@ -19,12 +19,12 @@ from syncer.source.dialect_generic import (
     STATEMENT_SECONDS,
     GenericDialect,
     Horizon,
-    Sql,
     column_of,
     is_number,
     numeric,
     row_of,
 )
+from syncer.source.drivers import Rows, Sql, in_drivers_words
 from syncer.source.horizon_postgresql import OURS, horizon, outlasted
 
 #: of the transaction only, so that a connection pooler's other clients never see them
@@ -60,6 +60,15 @@ class PostgresDialect(GenericDialect):
     has_limit = True
     awaits_numbers = True
     orders_nulls = "last"
+
+    def rows(self, connection: Connection, sql: Sql) -> Rows:
+        """A named cursor: it is in the server, which sends as many rows as are asked for."""
+        cursor: ServerCursor[Any] = connection.connection.driver_connection.cursor(name="syncer")  # type: ignore[union-attr]
+        try:
+            return cursor.execute(*in_drivers_words(connection, sql))
+        except psycopg.Error:
+            cursor.close()
+            raise
 
     def engine_options(self) -> dict[str, Any]:
         """Time limits and UTF-8, unless the URL says otherwise; no hstore look-up."""

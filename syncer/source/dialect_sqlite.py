@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote, unquote, urlsplit
 
 from sqlalchemy import Connection, text
@@ -18,17 +18,8 @@ from syncer.core.model import Column, Kind, Watermark
 from syncer.core.watermark import TIME_KINDS, bind_value
 from syncer.errors import MappingError, SourceUnreachable
 from syncer.source import text_times
-from syncer.source.dialect_generic import (
-    BEYOND,
-    HELD,
-    WITHIN,
-    GenericDialect,
-    Horizon,
-    Sql,
-    is_number,
-    numeric,
-    select,
-)
+from syncer.source.dialect_generic import BEYOND, HELD, WITHIN, GenericDialect, Horizon, is_number, numeric, select
+from syncer.source.drivers import Rows, Sql, in_drivers_words
 from syncer.source.horizon_sqlite import clock, horizon, patient_row
 from syncer.source.text_forms import check_growth
 
@@ -61,6 +52,11 @@ class SqliteDialect(GenericDialect):
                 "a SQLite database in memory is empty and nobody else's", "name a file: sqlite:///path/to/file.db"
             )
         return Path(database).expanduser().resolve()
+
+    def rows(self, connection: Connection, sql: Sql) -> Rows:
+        """SQLite reads as it is asked."""
+        cursor = connection.connection.driver_connection.cursor()  # type: ignore[union-attr]
+        return cast("Rows", cursor.execute(*in_drivers_words(connection, sql)))
 
     def engine_options(self) -> dict[str, Any]:
         """The file is opened here, so that it is never created."""

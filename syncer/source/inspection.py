@@ -9,7 +9,7 @@ from sqlalchemy import inspect
 
 from syncer.core.model import CollectionMapping, Column, Kind
 from syncer.source.describing import find_table
-from syncer.source.dialect_generic import Sql
+from syncer.source.drivers import Sql
 from syncer.source.sql import SqlSource
 
 _OF_THE_SYSTEM = frozenset({

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from syncer.core.model import Column, Kind, Position, Row
 from syncer.core.watermark import decode_key, encode, encode_key
-from syncer.source.dialect_generic import GenericDialect, Sql
+from syncer.source.dialect_generic import GenericDialect
+from syncer.source.drivers import Sql
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

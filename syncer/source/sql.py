@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
-from sqlalchemy import Connection, CursorResult, Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from syncer.core.model import CollectionMapping, Row, Watermark
 from syncer.core.plan import RunPlan
@@ -17,8 +16,10 @@ from syncer.source import statements
 from syncer.source.base import Chunk, Described, KeyFaults
 from syncer.source.chunks import chunks
 from syncer.source.describing import find_table, resolve
-from syncer.source.dialect_generic import GenericDialect, Horizon, Sql, is_number
+from syncer.source.dialect_generic import GenericDialect, Horizon, is_number
+from syncer.source.drivers import Sql
 from syncer.source.failures import asking, connecting
+from syncer.source.stream import Stream
 
 _KEYS_AT_ONCE = 100
 
@@ -76,15 +77,13 @@ class SqlSource:
                 ceiling, horizon = self._horizon(connection, plan, described)
                 self._dialect.begin(connection)
                 reading = self._reading(connection, plan, described, ceiling)
-                statement = text(reading.sql.text).execution_options(stream_results=True)
-                result = connection.execute(statement, dict(reading.sql.binds))
-            stream = _Stream(result, self._name, self._dialect)
+            stream = Stream(connection, reading.sql, self._name, self._dialect)
             try:
                 yield chunks(stream.fetch, reading, self._dialect, limit=plan.limit, horizon=horizon)
             finally:
                 if not stream.drained:
                     self._dialect.abandon(connection)
-                result.close()
+                stream.close()
 
     def count(self, plan: RunPlan, described: Described, most: int) -> int:
         """How many rows a plan reads; no more than `most` are looked for, where the database can leave off."""
@@ -197,23 +196,6 @@ class SqlSource:
     def _rows(self, connection: Connection, sql: Sql) -> list[Row]:
         with connection.execute(text(sql.text), dict(sql.binds)) as result:
             return [tuple(row) for row in result]
-
-
-class _Stream:
-    """A streaming result, and whether it came to its end."""
-
-    def __init__(self, result: CursorResult[Any], name: str, dialect: GenericDialect) -> None:
-        self._result = result
-        self._name = name
-        self._dialect = dialect
-        self.drained = False
-
-    def fetch(self, size: int) -> Sequence[Row]:
-        """The next rows; none at the end."""
-        with asking(self._name, self._dialect):
-            rows = self._result.fetchmany(size)
-        self.drained = self.drained or len(rows) < size
-        return rows
 
 
 def _exactly(rows: Sequence[Row], described: Described, wanted: frozenset[str]) -> list[Row]:

@@ -15,7 +15,8 @@ from syncer.core.watermark import decode_key, lookback_of
 from syncer.errors import MappingError
 from syncer.source.base import Described
 from syncer.source.describing import column_named
-from syncer.source.dialect_generic import GenericDialect, Sql, select
+from syncer.source.dialect_generic import GenericDialect, select
+from syncer.source.drivers import Sql
 from syncer.source.keyset import ReadOrder
 
 

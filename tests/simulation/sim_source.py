@@ -17,7 +17,8 @@ from syncer.core.watermark import decode_key, lookback_of
 from syncer.errors import QueryError, SourceUnreachable
 from syncer.source.base import Chunk, Described, KeyFaults
 from syncer.source.chunks import chunks
-from syncer.source.dialect_generic import GenericDialect, Sql
+from syncer.source.dialect_generic import GenericDialect
+from syncer.source.drivers import Sql
 from syncer.source.keyset import ReadOrder
 from syncer.source.statements import Reading
 
