@@ -2,6 +2,7 @@
 
 bench.py                        a million rows: some minutes
 bench.py --rows 20000           a look at whether it works
+bench.py --tenfold              also load ten times as many rows, to compare the memory: some minutes more
 bench.py --write result.json    keep the figures; without it they are compared with the ones that are kept
 """
 
@@ -195,6 +196,21 @@ def by_bulk(rows: int, latency: float) -> list[Figure]:
     ]
 
 
+def tenfold(rows: int) -> list[Figure]:
+    """How much more memory ten times as many rows take, sent and then compared."""
+    peaks: dict[int, list[Ran]] = {}
+    for number in (rows, 10 * rows):
+        with source("postgresql", number) as (url, _), project(url, latency=0, in_flight=32) as folder:
+            peaks[number] = [run(folder, *FULL) for _ in range(2)]
+    return [
+        Figure(
+            name=f"memory of {10 * rows:,} rows beyond that of {rows:,}, {done}",
+            value=round(peaks[10 * rows][at].memory - peaks[rows][at].memory), unit="MB", goal="under 20",
+        )
+        for at, done in enumerate(("sent", "unchanged"))
+    ]  # fmt: skip
+
+
 def starts() -> list[Figure]:
     """What it takes until a command has begun."""
     with project("sqlite:///none.db", latency=0, in_flight=1) as folder:
@@ -243,6 +259,7 @@ def main() -> None:
     """Measure everything."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rows", type=int, default=1_000_000)
+    options.add_argument("--tenfold", action="store_true")
     options.add_argument("--write", type=Path)
     asked = options.parse_args()
     found: list[Figure] = []
@@ -255,6 +272,8 @@ def main() -> None:
         lambda: by_bulk(asked.rows, 0),
         lambda: by_bulk(asked.rows // 5, 0.05),
     ]
+    if asked.tenfold:
+        parts.append(lambda: tenfold(asked.rows))
     for part in parts:
         new = part()
         show(new)
