@@ -27,7 +27,7 @@ from kill_source import Writers
 from kill_state import Left
 from kill_world import GOOD, World, world
 
-KILLS = rounds(4, 200)
+KILLS = rounds(10, 200)
 LONG = KILLS > 10
 #: every so many kills a run is left in peace, so that the watermark comes close to what is being written
 PEACE = 4
