@@ -7,6 +7,9 @@ def main() -> None:
     """The `syncer` command."""
     import sys
 
-    from syncer.cli.app import invoke
+    try:
+        from syncer.cli.app import invoke
 
-    sys.exit(invoke(sys.argv[1:]))
+        sys.exit(invoke(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)  # before there was anything to interrupt, or when all was over
