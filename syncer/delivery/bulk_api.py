@@ -237,7 +237,7 @@ class _Stream:
             entry.tally.reject(objects[0], refused)
             entry.decided(1)
         else:
-            if refused.status == _TOO_LARGE:
+            if refused.status == _TOO_LARGE and session.inside:
                 self._part_size = max(1, session.part_size // 2)
             for half in _halves(suspect):
                 await self._carry(half)
