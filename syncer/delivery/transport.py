@@ -328,6 +328,8 @@ class _Answer:
         if codings not in ([], [b"chunked"]):
             # none was asked for, and where its body would end is anybody's guess
             raise ValueError("the answer is in a transfer coding that was not asked for")
+        if codings and self._status == 204:
+            raise ValueError("the answer has a body that it must not have")  # RFC 9112, section 6.1
         self.ends_with_it = not codings and not self._values(b"content-length")
         self._unpack = _unpacking(self._values(b"content-encoding"))
 

@@ -77,7 +77,7 @@ def _left(query: _Query, catalog: str, name: str) -> Left:
     runs = query("SELECT run_id, outcome FROM syncer_runs ORDER BY number")
     marks = query("SELECT watermark_text FROM syncer_checkpoints")
     known = query("SELECT object, sent_at FROM syncer_fingerprints")
-    doubts = query("SELECT run_id, row_keys FROM syncer_doubts")
+    doubts = [(run, bytes(keys).decode()) for run, keys in query("SELECT run_id, row_keys FROM syncer_doubts")]
     latest, outcome = runs[-1] if runs else (None, None)
     return Left(
         runs=len(runs),

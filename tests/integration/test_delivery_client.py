@@ -68,9 +68,13 @@ def test_answer() -> None:
                 b"Transfer-Encoding: gzip, identity\r\n",
             )
         ),
+        http_server.Reply(
+            parts=[b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"],
+            then=http_server.Then.CLOSE,
+        ),
     ],
     ids=["reset", "closed", "silent", "garbage", "half", "half-reset", "stalled", "half-head", "half-chunk",
-         "bad-gzip", "gzip-coding", "chunked-in-gzip", "two-codings"],
+         "bad-gzip", "gzip-coding", "chunked-in-gzip", "two-codings", "no-content-in-chunks"],
 )  # fmt: skip
 def test_no_answer_to_a_request_that_arrived_is_in_doubt(reply: http_server.Reply) -> None:
     """Whatever goes wrong after the request arrived, it may have been carried out."""
