@@ -58,7 +58,7 @@ def properties_of(mapping: CollectionMapping, columns: Sequence[Column], key: Se
             )
         found[name] = Property(name=name, column=column, index=index, rule=rule)
     _check_retired(mapping, {*found, "id"})
-    _check_living(mapping, found)
+    _check_living(mapping, {*found, *retired_of(mapping)})
     unknown = ", ".join(sorted(name for name, rule in rules.items() if not rule.retired))
     if unknown:
         raise MappingError(

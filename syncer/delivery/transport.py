@@ -10,21 +10,14 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
-import zlib
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
-import httptools
 import httpx
 from aiohappyeyeballs import start_connection
 
-from syncer.core.verdict import LARGEST_ANSWER
+from syncer.delivery.incoming import Incoming
 
-#: bytes of all headers of an answer
-_MOST_HEADERS: Final = 32 * 1024
-#: bytes of one answer with all that is around its body, after which it is no answer any more
-_MOST_BYTES: Final = 4 * LARGEST_ANSWER
 #: bytes of a request that are written at once, each within the time for writing
 _PIECE: Final = 256 * 1024
 #: seconds that the next address of a host is not tried yet (RFC 8305)
@@ -64,7 +57,7 @@ class Transport(httpx.AsyncBaseTransport):
         assert isinstance(request.stream, httpx.SyncByteStream)
         body = b"".join(request.stream)
         async with self._places:
-            connection = self._kept() or await self._connected(request.url)
+            connection = self._kept() or await self._fresh(request.url)
             # connecting may have taken long, and a suspended process longer
             if not request.extensions.get("still", _always)():
                 self._idle.append(connection)
@@ -89,13 +82,21 @@ class Transport(httpx.AsyncBaseTransport):
             connection.abandon()
         return None
 
+    async def _fresh(self, url: httpx.URL) -> Connection:
+        connection = await self._connected(url)
+        # a server may begin a TLS session with something of its own
+        if self._tls is None and not connection.quiet:
+            connection.abandon()
+            raise httpx.ConnectError("the server spoke, or closed, before it was asked")
+        return connection
+
     async def _connected(self, url: httpx.URL) -> Connection:
         try:
             async with asyncio.timeout(self._timeouts.connect):
                 return await self._connect(url.raw_host.decode(), url.port or (443 if self._tls else 80))
         except TimeoutError as error:
             raise httpx.ConnectTimeout("no connection within the time allowed") from error
-        except (OSError, UnicodeError) as error:
+        except (OSError, UnicodeError, RuntimeError) as error:  # uvloop's may be of the last kind
             raise httpx.ConnectError(_words_of(error)) from error
 
     async def _connect(self, host: str, port: int) -> Connection:
@@ -121,33 +122,31 @@ class Connection(asyncio.Protocol):
         self._timeouts = timeouts
         self._transport: asyncio.Transport
         self._open = False
-        self._answer: _Answer | None = None
+        self._answer: Incoming | None = None
         self._waiting: asyncio.Future[httpx.Response] | None = None
         self._writing = False
         #: whether more may be written, or writing is of no use any more
         self._writable = asyncio.Event()
         #: by the loop's clock: when the step under way has taken too long, and when everything has
         self._patience_ends = self._deadline = 0.0
-        #: when that is looked at
-        self._look: asyncio.TimerHandle | None = None
+        #: what looks at that, and when
+        self._look: asyncio.Handle | None = None
+        self._look_at = 0.0
 
     async def ask(self, head: bytes, body: bytes) -> httpx.Response:
         """Send a request and wait for its answer."""
         if not self._open:
-            raise httpx.ReadError("the connection was closed")
+            raise httpx.ConnectError("the connection was closed before anything was sent")
         self._waiting = self._loop.create_future()
-        self._answer = _Answer()
+        self._answer = Incoming()
         self._deadline = self._loop.time() + self._timeouts.attempt
-        self._allow(self._timeouts.read)
         try:
-            self._transport.write(head + body[:_PIECE])
-            for start in range(_PIECE, len(body), _PIECE):
-                if self._writing:
-                    await self._writable.wait()
-                if self._waiting.done():
-                    break  # answered, or broken, before all was said
-                self._transport.write(body[start : start + _PIECE])
-            return await self._waiting
+            self._allow(self._timeouts.read)
+            said = await self._say(head, body)
+            answer = await self._waiting
+            if answer.is_success and (not said or self._writing):
+                raise httpx.RemoteProtocolError("the answer came before the request was sent")
+            return answer
         except BaseException:
             self._open = False
             raise
@@ -155,6 +154,18 @@ class Connection(asyncio.Protocol):
             self._waiting = self._answer = None
             if not self.reusable:
                 self.abandon()
+
+    async def _say(self, head: bytes, body: bytes) -> bool:
+        """Hand the request to the kernel, piece by piece. False: it was answered, or broke, in the middle."""
+        self._transport.write(head + body[:_PIECE])
+        for start in range(_PIECE, len(body), _PIECE):
+            if self._writing:
+                await self._writable.wait()
+            if self._waiting is None or self._waiting.done():
+                self._open = False  # the rest would be taken for the beginning of the next request
+                return False
+            self._transport.write(body[start : start + _PIECE])
+        return True
 
     @property
     def reusable(self) -> bool:
@@ -170,8 +181,11 @@ class Connection(asyncio.Protocol):
         """
         if not self.reusable:
             return False
+        socket = self._transport.get_extra_info("socket")
+        if not hasattr(select, "poll"):  # Windows
+            return not select.select([socket], [], [], 0)[0]
         arrived = select.poll()
-        arrived.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        arrived.register(socket.fileno(), select.POLLIN)
         return not arrived.poll(0)
 
     def abandon(self) -> None:
@@ -186,8 +200,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It is open."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by descent
-        # so that it is known when the last byte was written
-        self._transport.set_write_buffer_limits(high=0)
+        # so that it is known when the last byte was written; with 0, TLS would take an empty buffer for a full one
+        self._transport.set_write_buffer_limits(high=1, low=0)
         self._open = True
 
     def pause_writing(self) -> None:
@@ -211,7 +225,7 @@ class Connection(asyncio.Protocol):
             self._allow(self._timeouts.read)
         try:
             self._answer.feed(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade, ValueError):
+        except ValueError:
             # what comes behind a whole answer spoils the connection only
             self._answer.keeps = False
             if not self._answer.complete:
@@ -223,7 +237,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """The server says no more; so it may end a body whose length it did not tell."""
-        if self._waiting is not None and not self._waiting.done() and self._answer and self._answer.ends_with_it:
+        if self._waiting is not None and not self._waiting.done() and self._answer and self._answer.ended():
             self._finish(keep=False)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -253,108 +267,26 @@ class Connection(asyncio.Protocol):
 
     def _allow(self, seconds: float) -> None:
         """The step that begins now may take so long. One timer serves many steps: it looks again when it is early."""
+        if self._waiting is None:
+            return
         self._patience_ends = min(self._loop.time() + seconds, self._deadline)
-        if self._look is None or self._look.when() > self._patience_ends:
+        if self._look is None or self._look_at > self._patience_ends:
             if self._look is not None:
                 self._look.cancel()
-            self._look = self._loop.call_at(self._patience_ends, self._looked)
+            self._look_then()
+
+    def _look_then(self) -> None:
+        self._look_at = self._patience_ends
+        self._look = self._loop.call_at(self._look_at, self._looked)
 
     def _looked(self) -> None:
         self._look = None
         if self._waiting is None or self._waiting.done():
             return
         if self._loop.time() < self._patience_ends:
-            self._look = self._loop.call_at(self._patience_ends, self._looked)
+            self._look_then()
         else:
             self._end(httpx.ReadTimeout("no answer within the time allowed"))
-
-
-class _Answer:
-    """What has arrived of one answer."""
-
-    def __init__(self) -> None:
-        self._parser = httptools.HttpResponseParser(self)
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._status = 0
-        self._body = bytearray()
-        self._unpack: Callable[[bytes], bytes] | None = None
-        self._size = self._head_size = 0
-        self._headed = False
-        self.complete = False
-        #: whether the connection may carry another request
-        self.keeps = False
-        #: whether only the connection's end tells where the body ends
-        self.ends_with_it = False
-
-    def feed(self, data: bytes) -> None:
-        """Raises `HttpParserError`, `HttpParserUpgrade` or `ValueError` for what is no answer, or behind one."""
-        self._size += len(data)
-        self._parser.feed_data(data)
-        if not self.complete and len(self._body) > LARGEST_ANSWER:
-            self.complete, self.keeps = True, False
-        elif not self.complete and self._size > _MOST_BYTES:
-            raise ValueError("the answer has no end")
-
-    def response(self) -> httpx.Response:
-        """The answer, its body unpacked and cut one byte after the largest."""
-        body = bytes(self._body[: LARGEST_ANSWER + 1])
-        headers = [each for each in self._headers if each[0] != b"content-encoding"]
-        return httpx.Response(self._status, headers=headers, stream=httpx.ByteStream(body))
-
-    # --- what the parser tells
-
-    def on_message_begin(self) -> None:
-        """A first line."""
-        if self.complete:
-            raise ValueError("an answer that nobody asked for")
-        self._headers, self._headed = [], False
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A header, or a trailer, of which nothing is known."""
-        if self._headed:
-            return
-        self._headers.append((name.lower(), value))
-        self._head_size += len(name) + len(value)
-        if self._head_size > _MOST_HEADERS:
-            raise ValueError("headers without an end")
-
-    def on_headers_complete(self) -> None:
-        """All that comes before the body."""
-        self._status = self._parser.get_status_code()
-        if 100 <= self._status < 200:
-            return
-        self._headed = True
-        codings = self._values(b"transfer-encoding")
-        if codings not in ([], [b"chunked"]):
-            # none was asked for, and where its body would end is anybody's guess
-            raise ValueError("the answer is in a transfer coding that was not asked for")
-        if codings and self._status == 204:
-            raise ValueError("the answer has a body that it must not have")  # RFC 9112, section 6.1
-        self.ends_with_it = not codings and not self._values(b"content-length")
-        self._unpack = _unpacking(self._values(b"content-encoding"))
-
-    def on_body(self, data: bytes) -> None:
-        """Some of the body."""
-        self._body += self._unpack(data) if self._unpack is not None else data
-
-    def on_message_complete(self) -> None:
-        """The end, unless it was only an announcement."""
-        if self._headed:
-            self.complete, self.keeps = True, self._parser.should_keep_alive() and not self.ends_with_it
-
-    def _values(self, name: bytes) -> list[bytes]:
-        return [value.strip().lower() for each, value in self._headers if each == name]
-
-
-def _unpacking(codings: Sequence[bytes]) -> Callable[[bytes], bytes] | None:
-    """A proxy may compress what nobody asked to be compressed. At most what is looked at is unpacked."""
-    if codings in ([], [b"identity"], [b""]):
-        return None
-    windows = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
-    if len(codings) != 1 or codings[0] not in windows:
-        raise ValueError("the answer is in a content coding that was not asked for")
-    unpacker = zlib.decompressobj(windows[codings[0]])
-    return lambda data: unpacker.decompress(data, LARGEST_ANSWER + 1)
 
 
 def _always() -> bool:

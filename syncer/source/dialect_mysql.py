@@ -50,6 +50,20 @@ _FIRST_MOMENT = "0000-01-01"
 _LOWEST = {Kind.INTEGER: -(2**63), Kind.DECIMAL: -(10**65) + 1}
 
 
+class _Cursor(SSCursor):
+    """Leaves the rows at the server until they are asked for, and what was not asked for for good.
+
+    PyMySQL's own would read the rest when it is closed, from a connection that is given up or lost.
+    """
+
+    def close(self) -> None:
+        """Ask for nothing more."""
+        left: Any = getattr(self, "_result", None)
+        if left is not None:
+            left.unbuffered_active = False
+        super().close()
+
+
 class MysqlDialect(GenericDialect):
     """MySQL 8 and MariaDB 10.5, and later."""
 
@@ -59,8 +73,8 @@ class MysqlDialect(GenericDialect):
     orders_nulls = "first"
 
     def rows(self, connection: Connection, sql: Sql) -> Rows:
-        """A cursor that leaves the rows at the server until they are asked for."""
-        cursor = connection.connection.driver_connection.cursor(SSCursor)  # type: ignore[union-attr]
+        """See `_Cursor`."""
+        cursor = connection.connection.driver_connection.cursor(_Cursor)  # type: ignore[union-attr]
         cursor.execute(*in_drivers_words(connection, sql))
         return cast("Rows", cursor)
 
@@ -110,6 +124,8 @@ class MysqlDialect(GenericDialect):
 
     def abandon(self, connection: Connection) -> None:
         """Close the connection under the result: PyMySQL would read the rest of it first."""
+        if connection.invalidated:
+            return  # it is lost, and the rest with it
         driver: Any = connection.connection.dbapi_connection
         if driver is not None and driver._result is not None:
             driver._result.unbuffered_active = False

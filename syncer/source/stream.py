@@ -34,8 +34,12 @@ class Stream:
         return rows
 
     def close(self) -> None:
-        """Leave the rest where it is."""
-        self._rows.close()
+        """Leave the rest where it is; of a connection that is lost there is none."""
+        try:
+            self._rows.close()
+        except self._connection.dialect.loaded_dbapi.Error as error:
+            self._connection.invalidate(error)
+            self._rows.close()  # without the server
 
     @contextmanager
     def _asking(self) -> Iterator[None]:

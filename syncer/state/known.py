@@ -85,9 +85,12 @@ def _asked(connection: Connection, query: str, mapping: str, values: Sequence[by
     """The driver's own rows: SQLAlchemy's would take twice the time of the query."""
     result = connection.exec_driver_sql(query, (_NAME.process_bind_param(mapping, connection.dialect), *values))
     try:
-        return list(result.cursor.fetchall()) if result.cursor is not None else []
+        rows = list(result.cursor.fetchall()) if result.cursor is not None else []
     finally:
         result.close()
+    if rows and any(isinstance(each, memoryview) for each in rows[0]):  # psycopg2's bytes
+        return [[bytes(each) if isinstance(each, memoryview) else each for each in row] for row in rows]
+    return rows
 
 
 def _mark(connection: Connection) -> str | None:

@@ -7,11 +7,14 @@ import gzip
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import http_server
 import pytest
+import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -176,6 +179,54 @@ def test_certificate_of_another_host(tls_server: http_server.ScriptedServer, mon
     got = post(f"https://127.0.0.1:{tls_server.port}", timeouts=Timeouts())
     assert isinstance(got, NoAnswer)
     assert Fault.UNTRUSTED is got.fault
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+@pytest.mark.parametrize("size", [2, 490_000, 5_000_000])
+def test_requests_of_every_size_share_one_session(
+    run: Callable[[Coroutine[Any, Any, list[object]]], list[object]], size: int,
+    tls_server: http_server.ScriptedServer, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Over TLS too a request is written to its end, and the next one goes on the same connection."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+
+    async def main() -> list[object]:
+        client = HttpClient(f"https://localhost:{tls_server.port}/v1/set", timeouts=Timeouts(write=5, read=5))
+        try:
+            return [await client.post(b"x" * size, {}) for _ in range(5)]
+        finally:
+            await client.close()
+
+    assert [200] * 5 == [each.status for each in run(main()) if isinstance(each, Answer)]
+    assert (5, 1) == (len(tls_server.requests), tls_server.connections)
+
+
+def test_an_answer_before_the_request_is_said() -> None:
+    """A refusal is heard at once; the connection, on which the rest was never sent, is not used again."""
+    talks: list[int] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        talks.append(0)
+        with closing(writer), suppress(asyncio.IncompleteReadError, ConnectionError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                talks[-1] += 1
+                status = b"413 Too Large" if b"Content-Length: 30000000" in head else b"200 OK"
+                writer.write(b"HTTP/1.1 %b\r\nContent-Length: 2\r\n\r\n{}" % status)
+                await writer.drain()
+
+    async def main() -> list[Answer | NoAnswer]:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0, limit=2**26)
+        client = HttpClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/set")
+        try:
+            return [await client.post(b"x" * 30_000_000, {}), await client.post(b"", {})]
+        finally:
+            await client.close()
+            server.close()
+            await asyncio.sleep(0.2)  # until it has heard of that
+
+    first, second = asyncio.run(main())
+    assert [413, 200] == [each.status for each in (first, second) if isinstance(each, Answer)]
+    assert [1, 1] == talks
 
 
 def test_authority_of_a_private_network(

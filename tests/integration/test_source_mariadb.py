@@ -11,7 +11,7 @@ from sqlalchemy.engine import make_url
 from syncer.core.model import CollectionMapping, Kind, Mode, Watermark, WatermarkRule
 from syncer.core.plan import RunPlan
 from syncer.core.watermark import encode_key
-from syncer.errors import MappingError, QueryError
+from syncer.errors import MappingError, QueryError, SourceUnreachable
 from syncer.source import open_source
 from syncer.source.sql import SqlSource
 
@@ -184,3 +184,30 @@ def test_a_bound_that_is_no_time_is_refused(mariadb_url: str, execute_sql: Execu
     execute_sql(mariadb_url, "CREATE TABLE rooms (id INT PRIMARY KEY, at DATETIME)")
     with pytest.raises(MappingError, match="'soon' is no DATETIME"):
         read(open_source("app", mariadb_url), rooms(), end="soon")
+
+
+def test_a_lost_connection_is_not_called_a_bad_query(mariadb_url: str, execute_sql: Execute) -> None:
+    """When the server ends the connection in the middle, the source is unreachable, and the checkpoint safe."""
+    execute_sql(
+        mariadb_url,
+        "CREATE TABLE rooms (id int PRIMARY KEY, name char(200));"
+        " INSERT INTO rooms SELECT seq, 'x' FROM seq_1_to_200000",
+    )
+    source = open_source("app", mariadb_url)
+    mapping = CollectionMapping(name="rooms", source="app", table="rooms")
+    described = source.describe(mapping)
+    with source.read(RunPlan(mapping=mapping, primary_key=("id",), mode=Mode.FULL), described) as chunks:
+        next(chunks)
+        kill_all_readers(mariadb_url)
+        with pytest.raises(SourceUnreachable, match="the connection was lost"):
+            list(chunks)
+
+
+def kill_all_readers(url: str) -> None:
+    """End every other connection to the database."""
+    place = make_url(url)
+    with pymysql.connect(host=place.host, port=place.port or 3306, user=place.username, autocommit=True) as connection:
+        cursor = connection.cursor()
+        cursor.execute("SELECT id FROM information_schema.processlist WHERE db = %s", (place.database,))
+        for (number,) in cursor.fetchall():
+            cursor.execute("KILL %s", (number,))

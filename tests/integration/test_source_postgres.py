@@ -239,3 +239,18 @@ def test_a_lost_connection_is_not_called_a_bad_query(postgres_url: str, execute_
         )
         with pytest.raises(SourceUnreachable, match="the connection was lost"):
             list(chunks)
+
+
+def test_leaving_a_lost_connection_early_is_no_error_of_its_own(postgres_url: str, execute_sql: Execute) -> None:
+    """Whoever wants no more rows does not hear that there would have been none."""
+    execute_sql(
+        postgres_url, "CREATE TABLE rooms (id int PRIMARY KEY); INSERT INTO rooms SELECT generate_series(1, 5000)"
+    )
+    source = open_source("app", postgres_url)
+    rooms = CollectionMapping(name="rooms", source="app", table="rooms")
+    described = source.describe(rooms)
+    with source.read(RunPlan(mapping=rooms, primary_key=("id",), mode=Mode.FULL), described) as chunks:
+        next(chunks)
+        execute_sql(
+            postgres_url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'syncer%'"
+        )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC
 
 import pytest
 
-from syncer.core.model import CollectionMapping, Column, Kind, PropertyRule, SegmentObject
+from syncer.core.model import CollectionMapping, Column, Kind, PropertyRule, SegmentObject, TombstoneRule
 from syncer.core.shape import compile_shape, retired_of
 from syncer.errors import MappingError
 
@@ -90,3 +91,10 @@ def test_what_is_neither_there_nor_retired() -> None:
     """Is still told as a name that the query does not return, without the retired ones."""
     with pytest.raises(MappingError, match=r"does not return: nmae$"):
         compile_shape(rooms(old=RETIRED, nmae=PropertyRule(drop=True)), (ID, NAME), ("id",), UTC)
+
+
+def test_a_mark_of_the_living_cannot_be_retired() -> None:
+    """It would be two things at once; that is said before any row is read."""
+    mapping = replace(rooms(is_deleted=RETIRED), deletes=TombstoneRule())
+    with pytest.raises(MappingError, match="is_deleted"):
+        compile_shape(mapping, (ID, NAME), ("id",), UTC)
