@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import threading
 import time
@@ -51,6 +52,8 @@ class Witness:
     seen: list[Seen] = field(default_factory=list)
     #: arrivals, also of requests that were refused or never answered: which process, and when
     arrivals: list[tuple[int, float]] = field(default_factory=list)
+    #: numbers the connections: a port is used again, also by the same process
+    connections: Iterator[int] = field(default_factory=itertools.count)
 
     @property
     def objects(self) -> dict[str, dict[str, object]]:
@@ -78,11 +81,11 @@ class Witness:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
         port: int = writer.get_extra_info("peername")[1]
-        process = process_at(port, writer.get_extra_info("sockname")[1])
+        process, number = process_at(port, writer.get_extra_info("sockname")[1]), next(self.connections)
         try:
             with suppress(ConnectionError, asyncio.IncompleteReadError):
                 while True:
-                    await self._exchange(process, port, reader, writer)
+                    await self._exchange(process, number, reader, writer)
         finally:
             writer.close()
 
