@@ -268,7 +268,7 @@ def main() -> None:
         limits,
         *(lambda kind=kind: loads(kind, asked.rows) for kind in _TABLES),
         lambda: slow_load(asked.rows // 5, 16),
-        lambda: slow_load(asked.rows // 5, 32),
+        lambda: slow_load(asked.rows // 2, 32),
         lambda: by_bulk(asked.rows, 0),
         lambda: by_bulk(asked.rows // 5, 0.05),
     ]
