@@ -69,9 +69,7 @@ class Pipeline:
         self.added = self.changed = 0
         #: rejections by code
         self.refused: Counter[str] = Counter()
-        self._plan = plan
-        self._described = described
-        self._shaper = shaper
+        self._plan, self._described, self._shaper = plan, described, shaper
         self._ports = ports
         self._digest = digest
         self.checkpoint = checkpoint
