@@ -71,6 +71,28 @@ USUAL: dict[Kind, st.SearchStrategy[object]] = {
     Kind.INSTANT: st.datetimes().map(lambda each: f"{each}+00"),
     Kind.ANY: st.text(max_size=8),
 }
+_ODD_DATES = (
+    "2023-02-29",
+    "1900-02-29",
+    "0000-01-01",
+    "2024-04-31",
+    "2024-13-01",
+    "2024-01-00",
+    "2024-02-30",
+    "2024-1-1",
+)
+#: what looks nearly as usual, and is of the same type
+ODD: dict[Kind, tuple[object, ...]] = {
+    Kind.FLOAT: (float("nan"), float("inf"), -float("inf")),
+    Kind.BOOLEAN: (2, -1),
+    Kind.DECIMAL: ("1.5\n2.5", "01.5", "1.", ".5", "1e3", "NaN", "-", "1.5\n", "\n", ""),
+    Kind.DATE: (*_ODD_DATES, "2024-01-01\n2024-01-02", ""),
+    Kind.TIMESTAMP: (*(f"{day} 12:00:00" for day in _ODD_DATES), "2024-01-01 24:00:00", "2024-01-01 12:00:60"),
+    Kind.INSTANT: (
+        *(f"{day} 12:00:00+00" for day in _ODD_DATES), "2024-01-01 24:00:00+00", "2024-01-01 12:00:00+00\n",
+        "2024-01-01 12:00:00+00\n2024-01-01 12:00:00+00", "2024-01-01 12:00:00+01",
+    ),
+}  # fmt: skip
 RULES = (PropertyRule(), PropertyRule(mask="hash"), PropertyRule(type=Kind.TEXT), PropertyRule(type=Kind.DECIMAL))
 
 
@@ -93,7 +115,11 @@ def tables(draw: st.DrawFn) -> tuple[Column, list[object]]:
     )  # fmt: skip
     values = draw(st.sampled_from([VALUES[kind], USUAL[kind]]))
     nulls = draw(st.booleans())
-    return column, draw(st.lists(values | st.none() if nulls else values, min_size=1, max_size=12))
+    found = draw(st.lists(values | st.none() if nulls else values, min_size=1, max_size=12))
+    if kind in ODD and draw(st.booleans()):
+        # one alone among usual ones is what could slip through
+        found = [*draw(st.lists(USUAL[kind], max_size=3)), draw(st.sampled_from(ODD[kind]))]
+    return column, found
 
 
 @settings(max_examples=rounds(600, 50_000), deadline=None)
@@ -105,6 +131,16 @@ def test_a_column_at_once_is_its_values_one_by_one(
     column, values = table
     mapping = replace(ROOMS, properties={"v": rule})
     agrees(compile_shape(mapping, (KEY, column), ("id",), ZONES[zone]), list(enumerate(values)))
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("kind", sorted(ODD))
+def test_nothing_odd_slips_through(kind: Kind, exact: bool) -> None:
+    """Each value that only looks as usual, alone in its column."""
+    for scale in (None, 0, 2):
+        shaper = compile_shape(ROOMS, (KEY, Column(name="v", kind=kind, exact=exact, scale=scale)), ("id",), dt.UTC)
+        for odd in ODD[kind]:
+            agrees(shaper, [(1, odd)])
 
 
 @settings(max_examples=rounds(100, 5_000), deadline=None)
