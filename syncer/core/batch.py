@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 
 import orjson
 
@@ -29,9 +29,9 @@ class Batcher:
         """First row that waits for a batch."""
         return self._gathered[0].row if self._gathered else None
 
-    def holds(self, identifier: str) -> bool:
-        """Whether an object of this id waits for a batch."""
-        return identifier in self._ids
+    def holds(self, ids: Set[str]) -> Set[str]:
+        """Those of which an object waits for a batch."""
+        return self._ids & ids
 
     def add(self, objects: Iterable[SegmentObject]) -> Iterator[Batch]:
         """Gather objects; yields every batch that is full. A repeated id begins a new batch, so the last wins."""

@@ -14,6 +14,7 @@ Because the next run reads from `>=` its watermark, rows that tie with it are re
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Set
 
 from syncer.core.model import Batch, Mark
 
@@ -42,11 +43,6 @@ class Ledger:
     def waiting(self) -> int:
         """How many batches wait to be sent."""
         return len(self._waiting)
-
-    @property
-    def busy(self) -> bool:
-        """Whether any batch waits or is in flight."""
-        return bool(self._pending)
 
     @property
     def read(self) -> int:
@@ -81,9 +77,9 @@ class Ledger:
         self._open[batch.number] = self._waiting.popleft()
         return batch
 
-    def pending(self, identifier: str) -> bool:
-        """Whether an object of this id waits or is in flight: what the API holds of it is not known."""
-        return self._pending[identifier] > 0
+    def pending(self, ids: Set[str]) -> Set[str]:
+        """Those of which an object waits or is in flight: what the API holds of them is not known."""
+        return self._pending.keys() & ids
 
     def settle(self, batch: Batch) -> None:
         """Every object of the batch was accepted or is about to be stored as a dead letter."""

@@ -24,10 +24,14 @@ from syncer.state.base import Commit, Fingerprint, Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cadence:
-    """When a commit is due: after so many decided rows or seconds, whichever comes first."""
+    """When a commit is due: after so many decided rows or seconds, whichever comes first.
+
+    And a note of what is to be sent: after so many objects, or as many seconds.
+    """
 
     rows: int = 5_000
     seconds: float = 1.0
+    noted: int = 1_000
 
 
 @dataclass(slots=True)

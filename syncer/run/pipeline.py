@@ -20,6 +20,7 @@ from syncer.core.progress import Stage, next_checkpoint
 from syncer.core.shape import Shaped, Shaper
 from syncer.core.tombstone import UNSURE
 from syncer.errors import MappingError, NearlyAllRejected, SyncerError
+from syncer.run.gathering import Gathering
 from syncer.run.job import Ports
 from syncer.run.keeping import Keeping, with_watermark
 from syncer.run.outlay import Outlay
@@ -84,6 +85,9 @@ class Pipeline:
         self._compares = plan.mapping.send == "changed" and not options.resend
         self._scope = scope_of(ports.delivery.identity, plan.mapping.collection)
         self._ledger = Ledger()
+        self._gathering = Gathering(
+            most=ports.cadence.noted, seconds=ports.cadence.seconds, monotonic=ports.monotonic
+        )  # fmt: skip
         self._batcher = Batcher(plan.mapping.collection, ports.delivery.limits)
         self._sending = Sending(
             ports.delivery, self._ledger, synchronous=self._follows, forbidden=forbidden, settled=self._settle,
@@ -145,7 +149,7 @@ class Pipeline:
                 self._commit_when_due()
                 if self._committing is not None and self._keeping.behind:
                     await asyncio.wait([self._committing])
-        if not await self._put(self._batcher.flush()):
+        if not (await self._send_gathered() and await self._put(self._batcher.flush())):
             return False
         self._ledger.decided()
         return True
@@ -177,7 +181,8 @@ class Pipeline:
             await asyncio.to_thread(self._seen.add, shaped.ids)
         if self._halted or not await self._pass_on(shaped.objects):
             return False
-        self._ledger.decided(self._batcher.first_row)
+        unbatched = self._batcher.first_row
+        self._ledger.decided(self._gathering.first_row if unbatched is None else unbatched)
         return True
 
     async def _pass_on(self, objects: list[SegmentObject]) -> bool:
@@ -190,9 +195,15 @@ class Pipeline:
             await self._keeping.promise(fresh)
             for each in self._outlays:
                 await asyncio.to_thread(each.add, fresh)
-        elif fresh:
-            await self._keeping.note(self.run, fresh, strangers if self._plan.mapping.deletes is not None else ())
-        return await self._put(self._batcher.add(fresh))
+        else:
+            self._gathering.add(fresh, strangers if self._plan.mapping.deletes is not None else ())
+        return not self._gathering.enough or await self._send_gathered()
+
+    async def _send_gathered(self) -> bool:
+        objects, born = self._gathering.take()
+        if objects:
+            await self._keeping.note(self.run, objects, born)
+        return await self._put(self._batcher.add(objects))
 
     async def _changed(self, objects: list[SegmentObject]) -> tuple[list[SegmentObject], list[str]]:
         """What must be sent, and the ids among it that were not known.
@@ -204,19 +215,20 @@ class Pipeline:
         lately = now - CLOSE
         close = {each for each, (_, sent_at) in known.items() if sent_at > lately}
         self._shadowed.update(each for each, (digest, _) in known.items() if digest == UNSURE)
-        certain = not (self._ledger.busy or self._batcher.first_row is not None or self._doubted)
-        for each in () if certain else objects:
-            if self._ledger.pending(each.id) or self._batcher.holds(each.id):
-                close.add(each.id)
-                known.pop(each.id, None)
-            elif each.key in self._doubted:
+        ids = {each.id for each in objects}
+        out = self._ledger.pending(ids) | self._batcher.holds(ids) | (self._gathering.ids & ids)
+        close |= out
+        for identifier in out:
+            known.pop(identifier, None)
+        for each in objects if self._doubted else ():
+            if each.key in self._doubted:
                 known.pop(each.id, None)
         fresh = objects
         if self._compares:
             fresh = changed(objects, known, self._scope, now, self._plan.mapping.refresh_after)
         self.added += len(strangers)
         self.changed += len(fresh) - len(strangers)
-        self._close.update(close.intersection(each.id for each in fresh))
+        self._close.update(close.intersection(each.id for each in fresh) if close else ())
         return fresh, strangers
 
     def _follows(self, batch: Batch) -> bool:

@@ -13,12 +13,11 @@ from typing import Final, TypeAlias
 from sqlalchemy import Connection, inspect, select, text
 
 from syncer.errors import StateTooNew, StateUnwritable
-from syncer.state import portable
 from syncer.state.columns import FAMILIES, MYSQL
 from syncer.state.database import PATIENCE, Database
 from syncer.state.faults import damaged
 from syncer.state.sqlite_file import mark_ours
-from syncer.state.tables import meta, metadata
+from syncer.state.tables import meta, metadata, spell_for_mysql
 from syncer.state.writing import put, put_absent
 
 Step: TypeAlias = Callable[[Connection], None]
@@ -31,8 +30,12 @@ _LOCK: Final = 0x53594E43
 def create_tables(connection: Connection) -> None:
     """Step 1: every table."""
     if connection.dialect.name not in FAMILIES:
+        from syncer.state import portable
+
         portable.create(connection)
         return
+    if connection.dialect.name in MYSQL:
+        spell_for_mysql()
     if connection.dialect.name == "sqlite":
         mark_ours(connection)
     # first, because where DDL cannot be rolled back its presence says that a creation was begun
@@ -108,6 +111,8 @@ def _alone(connection: Connection, place: str) -> Iterator[None]:
     if name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
     if name not in FAMILIES:
+        from syncer.state import portable
+
         portable.take_turn(connection)
     if name not in MYSQL:
         yield

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, UniqueConstraint
 
-from syncer.state.columns import Instant, Number, Octets, Words
+from syncer.state.columns import MYSQL, Instant, Number, Octets, Words
 from syncer.state.ids import LONGEST
 
 metadata = MetaData()
@@ -24,11 +24,18 @@ _NAME = 255
 
 
 def _table(name: str, *parts: Column[Any] | Index | UniqueConstraint, **options: Any) -> Table:
-    # names are compared as they are written, whatever the server's default collation
-    for family in ("mysql", "mariadb"):
-        options |= {f"{family}_charset": "utf8mb4", f"{family}_collate": "utf8mb4_bin"}
-        options |= {f"{family}_engine": "InnoDB"}
     return Table(f"syncer_{name}", metadata, *parts, **options)
+
+
+def spell_for_mysql() -> None:
+    """Have MySQL and MariaDB compare names as they are written, whatever the server's default collation.
+
+    Said when tables are made there, because SQLAlchemy loads a dialect to check its options.
+    """
+    for table in metadata.tables.values():
+        for family in MYSQL:
+            options = {"charset": "utf8mb4", "collate": "utf8mb4_bin", "engine": "InnoDB"}
+            table.dialect_kwargs.update({f"{family}_{option}": value for option, value in options.items()})
 
 
 def _number() -> Column[int]:

@@ -9,7 +9,6 @@ from typing import Any
 from sqlalchemy import Connection, Dialect, Table, insert
 from sqlalchemy.sql.dml import Insert
 
-from syncer.state import portable
 from syncer.state.columns import FAMILIES, MYSQL
 
 Row = Mapping[str, Any]
@@ -21,6 +20,8 @@ def put(connection: Connection, table: Table, rows: Sequence[Row], *key: str) ->
     if connection.dialect.name in FAMILIES:
         connection.execute(_upsert(connection.dialect, table, key), rows)
     else:
+        from syncer.state import portable
+
         portable.put(connection, table, rows, key)
 
 
@@ -38,6 +39,8 @@ def put_absent(connection: Connection, table: Table, row: Row) -> None:
     if connection.dialect.name in FAMILIES:
         connection.execute(_insert_absent(connection.dialect, table), row)
     else:
+        from syncer.state import portable
+
         portable.put(connection, table, [row], replace=False)
 
 
@@ -46,6 +49,8 @@ def add(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
     if connection.dialect.name in FAMILIES:
         connection.execute(insert(table), rows)
     else:
+        from syncer.state import portable
+
         portable.add(connection, table, rows)
 
 

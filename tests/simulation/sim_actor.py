@@ -133,10 +133,11 @@ class Actor:
         self._run_id = f"{self.process}-{self.runs}"
         self.resends = options.resend
         self.posts_before, self.accepted_before = self.client.posts, self.client.accepted
+        rows = world.settings.commit_rows
         ports = Ports(
             source=lambda: self.source, delivery=self.delivery, store=self.store,  # type: ignore[arg-type]
             notice=world.noticed, now=world.now, monotonic=world.loop.time, stop=self.stop,
-            cadence=Cadence(rows=world.settings.commit_rows, seconds=world.settings.commit_seconds),
+            cadence=Cadence(rows=rows, seconds=world.settings.commit_seconds, noted=rows),
         )  # fmt: skip
         world.log("run", self._run_id, options.mode, options.limit, options.keys is not None)
         report = await execute(

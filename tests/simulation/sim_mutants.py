@@ -74,8 +74,19 @@ MUTANTS = (
     ),
     Mutant(
         name="the watermark passes rows that are in no batch yet", file="run/pipeline.py",
-        before="self._ledger.decided(self._batcher.first_row)", after="self._ledger.decided()",
+        before="self._ledger.decided(self._gathering.first_row if unbatched is None else unbatched)",
+        after="self._ledger.decided()",
         seeds=(4,),
+    ),
+    Mutant(
+        name="the watermark passes rows that wait for their note", file="run/pipeline.py",
+        before="self._ledger.decided(self._gathering.first_row if unbatched is None else unbatched)",
+        after="self._ledger.decided(unbatched)",
+    ),
+    Mutant(
+        name="rows that wait for their note at the end are forgotten", file="run/pipeline.py",
+        before="if not (await self._send_gathered() and await self._put(self._batcher.flush())):",
+        after="if not await self._put(self._batcher.flush()):",
     ),
     Mutant(
         name="a failed batch does not hold the watermark", file="core/ledger.py",
@@ -148,12 +159,12 @@ MUTANTS = (
     ),
     Mutant(
         name="an id in doubt counts as unchanged", file="run/pipeline.py",
-        before="elif each.key in self._doubted:", after="elif False:",
+        before="if each.key in self._doubted:", after="if False:",
         seeds=(1,),
     ),
     Mutant(
         name="what is on its way is not noted before it goes", file="run/pipeline.py",
-        before="if fresh:\n            await self._keeping.note",
+        before="if objects:\n            await self._keeping.note",
         after="if False:\n            await self._keeping.note",
         seeds=(0,),
     ),

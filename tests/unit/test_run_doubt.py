@@ -186,7 +186,7 @@ def test_a_run_that_ended_without_a_word_is_not_unfinished_for_ever() -> None:
 def test_notes_go_as_their_rows_settle() -> None:
     """A long run does not gather them."""
     world = World(rooms(100), chunk=10)
-    world.cadence = Cadence(rows=10)
+    world.cadence = Cadence(rows=10, noted=1)
     most = 0
 
     def looks(_: SegmentObject) -> bool:
@@ -234,7 +234,7 @@ def test_a_retry_that_fails_in_the_end_resolves_nothing() -> None:
     world.delivery = MemoryDelivery(refuses=lambda _: True)
     world.run()
     letters = world.store.dead_letters("rooms")
-    world.cadence = Cadence(rows=1)
+    world.cadence = Cadence(rows=1, noted=1)
     world.delivery = Slowing([Scripted.ACCEPT, Scripted.ACCEPT, Scripted.FAIL])
     options = RunOptions(
         keys=tuple(str(each.rejection.key) for each in letters), resolves=tuple(each.number for each in letters)

@@ -76,7 +76,7 @@ class History:
 
     def __init__(self, mapping: CollectionMapping) -> None:
         self.world = World([], mapping=mapping, chunk=3)
-        self.world.cadence = Cadence(rows=2)
+        self.world.cadence = Cadence(rows=2, noted=2)
         self.store = self.world.store = Mortal()
         self.rows: dict[int, Row] = {}
         self.objects: dict[tuple[str, str], dict[str, object]] = {}

@@ -29,7 +29,7 @@ def cut_at(world: World, identifier: str, options: RunOptions | None = None) -> 
         return False
 
     world.delivery = MemoryDelivery(refuses=stops, max_in_flight=1)
-    world.cadence = Cadence(rows=10)
+    world.cadence = Cadence(rows=10, noted=1)
     assert world.run(options).outcome is Outcome.INTERRUPTED
 
 
@@ -115,7 +115,7 @@ def test_the_watermark_stays_until_the_circle_is_closed() -> None:
 def test_what_fails_again_at_once_does_not_keep_all_else_waiting() -> None:
     """A run that comes no further than the one before it makes the next begin at the beginning."""
     world = World(rooms(100), mapping=PLAIN, chunk=10)
-    world.cadence = Cadence(rows=10)
+    world.cadence = Cadence(rows=10, noted=1)
     world.delivery = MemoryDelivery([*[Scripted.ACCEPT] * 5, *[Scripted.FAIL] * 100], max_in_flight=1)
     assert world.run().outcome is Outcome.FAILED
     places = []

@@ -1,0 +1,61 @@
+"""Gathers what changed until a note of it is worth a transaction: each waits for the disk. Pure but for a clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from syncer.core.model import SegmentObject
+
+#: bytes of properties that are enough
+_ENOUGH = 4_000_000
+
+
+class Gathering:
+    """Objects that must be sent and are not noted yet, in row order, and the ids among them that were not known.
+
+    `most`: so many objects are enough. None waits longer than `seconds` while chunks keep coming, or the API would
+    have nothing to do.
+    """
+
+    def __init__(self, *, most: int, seconds: float, monotonic: Callable[[], float]) -> None:
+        self._most = most
+        self._seconds = seconds
+        self._monotonic = monotonic
+        self._objects: list[SegmentObject] = []
+        self._strangers: list[str] = []
+        self._ids: set[str] = set()
+        self._size = 0
+        self._since = 0.0
+
+    @property
+    def first_row(self) -> int | None:
+        """First row that waits here."""
+        return self._objects[0].row if self._objects else None
+
+    @property
+    def ids(self) -> set[str]:
+        """Of what waits here."""
+        return self._ids
+
+    @property
+    def enough(self) -> bool:
+        """Whether it is time to take everything out."""
+        if not self._objects:
+            return False
+        late = self._monotonic() - self._since >= self._seconds
+        return late or len(self._objects) >= self._most or self._size >= _ENOUGH
+
+    def add(self, objects: Sequence[SegmentObject], strangers: Sequence[str]) -> None:
+        """What must be sent of the rows that were read last."""
+        if objects and not self._objects:
+            self._since = self._monotonic()
+        self._objects.extend(objects)
+        self._strangers.extend(strangers)
+        self._ids.update(each.id for each in objects)
+        self._size += sum(len(each.properties) for each in objects)
+
+    def take(self) -> tuple[list[SegmentObject], list[str]]:
+        """Everything that waits; nothing does then."""
+        taken = self._objects, self._strangers
+        self._objects, self._strangers, self._ids, self._size = [], [], set(), 0
+        return taken
