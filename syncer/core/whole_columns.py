@@ -32,6 +32,8 @@ _DATES = re.compile(rf"(?:{_DATE}\n)*", re.ASCII)
 _NAIVE = re.compile(rf"(?:{_DATE} {_CLOCK}\n)*", re.ASCII)
 _INSTANTS = re.compile(rf"(?:{_DATE} {_CLOCK}\+00\n)*", re.ASCII)
 _WHOLE = re.compile(r"(?:-?(?:0|[1-9]\d*)\n)*", re.ASCII)
+#: numbers up to here are never written with an exponent
+_PLAIN = 10**15
 _FRACTIONS = re.compile(r"(?:-?(?:0|[1-9]\d*)\.\d+\n)*", re.ASCII)
 
 
@@ -93,6 +95,11 @@ def _booleans(values: Sequence[Any]) -> Sequence[Any] | None:
 
 
 def _fractions(values: Sequence[Any]) -> Sequence[Any] | None:
+    """Text, or the numbers that SQLite keeps as well as it can: 120.5 as a float, 120.00 as an integer."""
+    if not {int, float}.isdisjoint(map(type, values)):
+        if not {int, float}.issuperset(map(type, values)) or min(values) < -_PLAIN or max(values) > _PLAIN:
+            return None
+        values = [f"{each}.0" if type(each) is int else repr(each) for each in values]
     return list(map(orjson.Fragment, values)) if _lines(values, _FRACTIONS) is not None else None
 
 

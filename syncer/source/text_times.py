@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from syncer.core.model import Column
 from syncer.core.watermark import TIME_KINDS
@@ -15,6 +16,7 @@ _TIME = re.compile(
     r"(?:(?P<gap>[ T])(?P<minute>\d\d:\d\d)(?P<rest>:\d\d(?:\.\d+)?)?(?P<offset>Z|[+-]\d\d:?\d\d)?)?",
     re.ASCII,
 )
+_MANY = r"(?:\d{{4}}-\d\d-\d\d{gap}\d\d:\d\d(?::\d\d(?:\.\d+)?)?{offset}\n)*"
 _UTC = {"Z", "+00:00", "+0000", "-00:00"}
 
 
@@ -60,20 +62,34 @@ def form_of(value: object) -> str | None:
     time = parse(value)
     if time is None:
         return "text"
-    if not time.gap:
-        return "dates"
+    return _said(time) if time.gap else "dates"
+
+
+def _said(time: TextTime) -> str:
     between = "a T" if time.gap == "T" else "a blank"
     zone = "UTC" if time.offset in _UTC else (time.offset or "no offset")
     return f"times with {between} and {zone}"
 
 
-def check_forms(column: Column, known: set[str], values: Iterable[object]) -> None:
+def forms_of(values: Sequence[object]) -> set[str]:
+    """The forms of all values but NULLs. Most columns have one, which shows at once."""
+    first = values[0] if values else None
+    if isinstance(first, str) and set(map(type, values)) == {str} and (time := parse(first)) is not None and time.gap:
+        many = re.compile(_MANY.format(gap=time.gap, offset=re.escape(time.offset)), re.ASCII)
+        lines = "\n".join((*cast("Sequence[str]", values), ""))
+        # a value that holds a line break could look like two
+        if lines.count("\n") == len(values) and many.fullmatch(lines):
+            return {_said(time)}
+    return {form for form in map(form_of, values) if form is not None}
+
+
+def check_forms(column: Column, known: set[str], values: Sequence[object]) -> None:
     """Add the forms of these values to the known ones.
 
     Raises:
         MappingError: there is more than one, or a column of times holds other text.
     """
-    known.update(form for form in map(form_of, values) if form is not None)
+    known.update(forms_of(values))
     if len(known) > 1:
         raise MappingError(
             f"the watermark column {column.name} mixes {' and '.join(sorted(known))}, which do not sort in order",

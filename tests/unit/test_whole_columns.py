@@ -65,7 +65,9 @@ USUAL: dict[Kind, st.SearchStrategy[object]] = {
     Kind.INTEGER: st.integers(-(2**63), 2**63),
     Kind.FLOAT: st.floats(allow_nan=False, allow_infinity=False),
     Kind.BOOLEAN: st.integers(0, 1),
-    Kind.DECIMAL: st.decimals(allow_nan=False, allow_infinity=False, places=2).map(lambda each: f"{each:f}"),
+    Kind.DECIMAL: st.decimals(allow_nan=False, allow_infinity=False, places=2).map(lambda each: f"{each:f}")
+    | st.integers(-99999, 99999).map(lambda each: each / 100)
+    | st.integers(),
     Kind.DATE: st.dates().map(str),
     Kind.TIMESTAMP: st.datetimes().map(str),
     Kind.INSTANT: st.datetimes().map(lambda each: f"{each}+00"),
@@ -85,7 +87,10 @@ _ODD_DATES = (
 ODD: dict[Kind, tuple[object, ...]] = {
     Kind.FLOAT: (float("nan"), float("inf"), -float("inf")),
     Kind.BOOLEAN: (2, -1),
-    Kind.DECIMAL: ("1.5\n2.5", "01.5", "1.", ".5", "1e3", "NaN", "-", "1.5\n", "\n", ""),
+    Kind.DECIMAL: (
+        "1.5\n2.5", "01.5", "1.", ".5", "1e3", "NaN", "-", "1.5\n", "\n", "", float("nan"), float("inf"), 1e-7, 1e16,
+        10**5000, True, -0.0,
+    ),
     Kind.DATE: (*_ODD_DATES, "2024-01-01\n2024-01-02", ""),
     Kind.TIMESTAMP: (*(f"{day} 12:00:00" for day in _ODD_DATES), "2024-01-01 24:00:00", "2024-01-01 12:00:60"),
     Kind.INSTANT: (
