@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # tests wait as often as they work
 WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
 
-.PHONY: demo test check lint format clean simulate mutants kill hazards delivery processes secrets bench
+.PHONY: demo test check lint format clean simulate mutants kill hazards delivery processes secrets bench screenshots deploy-check
 
 demo: $(VENV)/.installed
 	$(BIN)/syncer demo
@@ -37,11 +37,19 @@ processes: $(VENV)/.tests
 	$(LONG) tests/campaigns/test_two_processes.py tests/campaigns/test_suspended_holder.py tests/campaigns/test_sigterm.py tests/campaigns/test_calendar_zones.py
 
 secrets: $(VENV)/.tests
-	$(LONG) tests/campaigns/test_secrets.py tests/campaigns/test_secrets_databases.py
+	$(LONG) tests/campaigns/test_secrets.py tests/campaigns/test_secrets_databases.py tests/campaigns/test_secrets_notifications.py
 
 # Real databases and a fast sink; ROWS=20000 for a look. `fingerprints.py` measures the state alone.
 bench: $(VENV)/.tests
 	$(BIN)/python tests/benchmarks/bench.py --rows $(or $(ROWS),1000000)
+
+# deploy/ alone; systemd-analyze and promtool (Debian: systemd, prometheus) are the system's, see .ci/run
+deploy-check: $(VENV)/.checks
+	$(BIN)/python -m pytest tests/deploy
+
+# The pictures in docs/images; needs Chromium.
+screenshots: $(VENV)/.tests
+	$(BIN)/python tests/web/screenshots.py
 
 lint: $(VENV)/.checks
 	$(BIN)/ruff check .

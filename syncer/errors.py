@@ -13,6 +13,7 @@ SyncerError                    exit 1
 │   ├── EndpointMisconfigured  exit 2   redirects, 404, 405: this is not the Objects API
 │   ├── Stopped                         told to stop before everything was accepted
 │   └── NearlyAllRejected               the fuse: a config error must not drain a table into dead letters
+├── RunTimedOut                exit 1   the run lasted longer than its mapping's `timeout`
 ├── Withheld                   exit 1   a guard held a run back; nothing it guards was sent
 │   ├── TooManyDeleted                  too many objects would be marked as deleted
 │   └── TooManyChanges                  too many objects would be sent
@@ -123,6 +124,10 @@ class Stopped(DeliveryError):
 
 class NearlyAllRejected(DeliveryError):
     """Nearly every object was rejected, so the run stopped."""
+
+
+class RunTimedOut(SyncerError):
+    """A run lasted longer than it may, and was stopped in order."""
 
 
 class Withheld(SyncerError):

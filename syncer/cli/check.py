@@ -12,8 +12,9 @@ from syncer.cli.selection import selecting
 from syncer.cli.tables import moment, render
 from syncer.config import Config, select_mappings
 from syncer.core.calendar import next_fires
+from syncer.core.fingerprint import destination_id
 from syncer.core.model import CollectionMapping, PropertyType
-from syncer.errors import SyncerError
+from syncer.errors import SyncerError, UsageError
 from syncer.run.examine import Examined, Finding, Level, examine
 from syncer.run.grants import grants
 from syncer.run.runner import utc_now
@@ -32,6 +33,7 @@ Examples:
   syncer check                      config, databases, keys, types, schedules
   syncer check --offline            the config alone; connects to nothing
   syncer check --select rooms
+  syncer check --notify             also sends a test to the webhook, and a ping
 
 \b
 Exit codes: 0 nothing to mend, 1 a database cannot be reached, 2 something has to be mended.
@@ -39,17 +41,43 @@ Exit codes: 0 nothing to mend, 1 a database cannot be reached, 2 something has t
 )
 @selecting
 @click.option("--offline", is_flag=True, help="Validate the config and the SQL texts; connect to nothing.")
+@click.option("--notify", is_flag=True, help="Send a test to those whom `notifications` names.")
 @click.pass_obj
-def check(options: Globals, select: tuple[str, ...], exclude: tuple[str, ...], offline: bool) -> int:
+def check(options: Globals, select: tuple[str, ...], exclude: tuple[str, ...], offline: bool, notify: bool) -> int:
     """Validate the config, then look at databases, keys, types, values and schedules. Writes nothing."""
     config = options.load()
+    if notify:
+        _require_notifications(config, offline=offline)
     mappings = select_mappings(config, select, exclude)
     click.echo(f"{config.path}: valid, {len(mappings)} mapping{'s' if len(mappings) != 1 else ''}")
+    to = config.destination
+    click.echo(f"destination {destination_id(to.endpoint, to.write_key, to.id)}")
     stored, codes = ({}, []) if offline else _stored_types(config, mappings)
     for name in dict.fromkeys(mapping.source for mapping in mappings):
         chosen = [mapping for mapping in mappings if mapping.source == name]
         codes.append(_check_offline(config, chosen) if offline else _check_source(config, name, chosen, stored))
+    if notify:
+        codes.append(_notify(config, mappings))
     return max(codes, default=0)
+
+
+def _require_notifications(config: Config, *, offline: bool) -> None:
+    if offline:
+        raise UsageError("--notify sends something, and --offline connects to nothing", "syncer check --notify")
+    if config.notifications.webhook is None and config.notifications.ping is None:
+        hint = "set notifications.webhook.url or notifications.ping.url"
+        raise UsageError("--notify has nobody to notify", hint)
+
+
+def _notify(config: Config, mappings: Sequence[CollectionMapping]) -> int:
+    from syncer.cli.loop import run_in_loop
+    from syncer.cli.observing import try_out  # brings the HTTP library
+
+    click.echo("\nnotifications")
+    found = run_in_loop(try_out(config, mappings))
+    for finding in found:
+        _say(finding)
+    return 1 if any(finding.level is Level.ERROR for finding in found) else 0
 
 
 def _check_offline(config: Config, mappings: list[CollectionMapping]) -> int:
@@ -81,7 +109,7 @@ def _check_source(config: Config, name: str, mappings: list[CollectionMapping], 
         _unreachable(error)
         return error.exit_code
     try:
-        examined = [_check_mapping(source, each, settings.timezone, stored.get(each.name, {})) for each in mappings]
+        examined = [_check_mapping(config, source, each, stored.get(each.name, {})) for each in mappings]
     except SyncerError as error:
         _unreachable(error)
         return error.exit_code
@@ -110,9 +138,10 @@ def _stored_types(config: Config, mappings: Sequence[CollectionMapping]) -> tupl
 
 
 def _check_mapping(
-    source: SqlSource, mapping: CollectionMapping, timezone: str, stored: Mapping[str, PropertyType]
+    config: Config, source: SqlSource, mapping: CollectionMapping, stored: Mapping[str, PropertyType]
 ) -> Examined:
-    examined = examine(mapping, source, timezone, stored)
+    timezone = config.sources[mapping.source].timezone
+    examined = examine(mapping, source, timezone, stored, config.destination.limits)
     click.echo(f"\n{mapping.name} -> {mapping.collection}")
     by_column = {each.index: each for each in examined.properties}
     rows = []
@@ -145,7 +174,7 @@ def _index(source: SqlSource, mapping: CollectionMapping) -> None:
 
 def _fires(mapping: CollectionMapping) -> None:
     for schedule in mapping.schedules:
-        fires = ", ".join(filter(None, map(moment, next_fires(schedule, utc_now(), 3))))
+        fires = ", ".join(filter(None, map(moment, next_fires(schedule, utc_now(), 3, mapping=mapping.name))))
         _say(Finding(level=Level.OK, message=f"{schedule.mode} runs next at {fires}"))
 
 

@@ -13,10 +13,10 @@ from syncer.cli.report import advice
 from syncer.cli.tables import moment, render
 from syncer.config import Config, select_mappings
 from syncer.core.model import DeadLetter, Outcome, RunReport
-from syncer.core.plan import RunOptions
 from syncer.errors import UsageError
 from syncer.observe.logs import LogObserver
 from syncer.run.executor import exit_code
+from syncer.run.retrying import retry_of, row_keys
 from syncer.run.runner import Runner
 from syncer.state import open_store
 
@@ -120,7 +120,7 @@ def retry(options: Globals, numbers: tuple[int, ...], mapping: str | None) -> in
     for report in reports:
         told = f"{report.counts.sent:,} sent, {report.counts.rejected:,} refused again"
         if report.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL):
-            gone = len(_keys(letters, report.mapping)) - report.counts.read
+            gone = len(row_keys(letters, report.mapping)) - report.counts.read
             told += f", {gone:,} no longer in the source"
         click.echo(f"{report.mapping}: {told}")
     stuck = sum(each.rejection.key is None for each in letters)
@@ -131,24 +131,15 @@ def retry(options: Globals, numbers: tuple[int, ...], mapping: str | None) -> in
     return exit_code(reports, signal=number) or (3 if stuck else 0)
 
 
-def _keys(letters: Sequence[DeadLetter], mapping: str) -> tuple[str, ...]:
-    """Keys of the rows to read again; a row has one, however many dead letters it has."""
-    keys = (each.rejection.key for each in letters if each.mapping == mapping)
-    return tuple(dict.fromkeys(key for key in keys if key is not None))
-
-
 async def _retry(config: Config, letters: Sequence[DeadLetter]) -> tuple[list[RunReport], int | None]:
     """A run per mapping that reads the rows by their keys and sends them, whatever was sent before."""
     reports: list[RunReport] = []
     async with Runner(config, LogObserver().notice) as runner:
         received = on_signals(runner.stop)
         for name in dict.fromkeys(each.mapping for each in letters):
-            keys = _keys(letters, name)
-            if not keys or runner.stopping:
-                continue
-            numbers = (each.number for each in letters if each.mapping == name and each.rejection.key is not None)
-            asked = RunOptions(keys=keys, resolves=tuple(numbers), resend=True, trigger="dead-letters retry")
-            reports.append(await runner.run(config.mappings[name], asked))
+            asked = retry_of(letters, name)
+            if asked is not None and not runner.stopping:
+                reports.append(await runner.run(config.mappings[name], asked))
     return reports, received[0] if received else None
 
 

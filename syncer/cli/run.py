@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,10 +11,13 @@ import click
 
 from syncer.cli.app import Globals
 from syncer.cli.loop import on_signals, run_in_loop
+from syncer.cli.observing import observed
 from syncer.cli.report import advice, as_json, table
 from syncer.cli.selection import reading, selecting, wanted
 from syncer.config import Config, select_mappings
+from syncer.core.events import Noticed
 from syncer.core.model import CollectionMapping, RunReport
+from syncer.core.order import in_order
 from syncer.core.plan import RunOptions
 from syncer.observe.logs import LogObserver
 from syncer.observe.progress import ProgressObserver
@@ -63,7 +67,7 @@ def run(
     asked = wanted(full=full, resend=resend, start=start, end=end, limit=limit, allow_deletes=allow_deletes)
     asked = replace(asked, allow_changes=allow_changes, dry_run=dry_run)
     config = options.load()
-    mappings = select_mappings(config, select, exclude)
+    mappings = _ordered(config, select_mappings(config, select, exclude))
     return run_mappings(options, config, mappings, asked, fail_fast=fail_fast, output=output)
 
 
@@ -96,7 +100,20 @@ async def _all(
     notice: Callable[..., None],
 ) -> tuple[list[RunReport], int | None]:
     store = open_store(config.state_url, read_only=asked.dry_run)
-    async with Runner(config, notice, store=store) as runner:
+    async with (
+        Runner(config, lambda event: tell(event), store=store) as runner,
+        # within the runner, because the last of it is told while the store is still open
+        observed(config, store, notice, asked) as tell,
+    ):
         received = on_signals(runner.stop)
+        paused = await asyncio.to_thread(store.pauses)
+        for each in mappings:
+            if each.name in paused:
+                notice(Noticed(mapping=each.name, message="it is paused, which holds for its schedules only"))
         reports = await runner.run_all(mappings, asked, fail_fast=fail_fast)
     return reports, received[0] if received else None
+
+
+def _ordered(config: Config, chosen: Sequence[CollectionMapping]) -> Sequence[CollectionMapping]:
+    """The chosen mappings, each after those that go before it by their `after`, also by way of others."""
+    return [each for each in in_order(config.mappings.values()) if each in chosen]

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
 
 import click
 
@@ -14,8 +21,15 @@ from syncer.config import Config
 from syncer.core.calendar import next_fires
 from syncer.errors import UsageError
 from syncer.observe.logs import LogObserver
-from syncer.run.runner import Runner, utc_now
-from syncer.service.scheduler import Scheduler
+from syncer.observe.notifications import Notifier
+from syncer.observe.traces import open_traces
+from syncer.run.runner import utc_now
+from syncer.service.daemon import Daemon
+from syncer.service.systemd import Systemd
+from syncer.service.web import Watch, serve_web
+
+#: seconds between two looks who is behind
+MINUTE = 60.0
 
 _log = logging.getLogger("syncer.serve")
 
@@ -24,38 +38,131 @@ _log = logging.getLogger("syncer.serve")
     epilog="""\b
 Examples:
   syncer serve
+  syncer serve --port 9090
   syncer --log-format json serve
 
 \b
 SIGTERM and SIGINT stop it: running mappings finish what is in flight, save their progress and give back
-their leases. Runs missed while it was down are caught up once.
+their leases. Runs missed while it was down are caught up once. SIGHUP reads the file again: a good one
+is used for the runs that begin from then on, a bad one is told in the log and changes nothing.
 """
 )
+@click.option("--host", metavar="ADDRESS", help="Address of the status page. [serve.host, 127.0.0.1]")
+@click.option("--port", type=click.IntRange(0, 65_535), help="Port of the status page. [serve.port, 8080]")
 @click.pass_obj
-def serve(options: Globals) -> int:
-    """Run mappings on their schedules until stopped."""
-    config = options.load()
+def serve(options: Globals, host: str | None, port: int | None) -> int:
+    """Run mappings on their schedules until stopped, and show how they stand on a page."""
+
+    def load() -> Config:
+        return _wanted(options.load(), host, port)
+
+    return run_in_loop(_serve(load(), load))
+
+
+def _wanted(config: Config, host: str | None, port: int | None) -> Config:
+    """The configuration with what the command line says instead. Raises `UsageError` where nothing would ever run."""
     if not any(mapping.schedules for mapping in config.mappings.values()):
         hint = "add `schedules: [{every: 1h}]` to a mapping, or use `syncer run`"
         raise UsageError("no mapping has a schedule", hint)
-    return run_in_loop(_serve(config))
+    at = config.serve
+    return replace(config, serve=replace(at, host=host or at.host, port=at.port if port is None else port))
 
 
-async def _serve(config: Config) -> int:
-    observer = LogObserver()
-    async with Runner(config, observer.notice) as runner:
-        stop = asyncio.Event()
-        received = on_signals(stop.set)
-        mappings = list(config.mappings.values())
-        scheduler = Scheduler(mappings, runner.run, runner.store, now=utc_now, notice=observer.notice)
-        _announce(config)
-        await scheduler.serve(stop, runner.stop)
+async def _serve(config: Config, load: Callable[[], Config]) -> int:
+    systemd, stop = Systemd(os.environ), asyncio.Event()
+
+    def end() -> None:
+        systemd.stopping()
+        stop.set()
+
+    received = on_signals(end)
+    async with Daemon(config, load=load) as daemon:
+        daemon.observe(LogObserver().notice)
+        watch, at = Watch(utc_now), config.serve
+        daemon.observe(watch.notice)
+        async with (
+            _others_told(daemon),
+            serve_web(daemon, host=at.host, port=at.port, token=at.token, hosts=at.hosts, watch=watch) as url,
+            _reloading(daemon, systemd),
+            _reporting(daemon, systemd),
+        ):
+            _announce(config, url)
+            await daemon.serve(stop)
     _log.info("stopped")
     return 128 + received[0] if received else 0
 
 
-def _announce(config: Config) -> None:
+@asynccontextmanager
+async def _others_told(daemon: Daemon) -> AsyncIterator[None]:
+    """Tell those whom `notifications` names, and a collector of traces, while the context is open."""
+    notifier, traces = Notifier(daemon.config, daemon.store), open_traces(os.environ)
+    daemon.observe(notifier.notice, use=notifier.use)
+    if traces is not None:
+        daemon.observe(traces.notice)
+
+    async def look() -> None:
+        while True:
+            await asyncio.sleep(MINUTE)
+            await notifier.look(utc_now())
+
+    try:
+        async with _beside(look()):
+            yield
+    finally:
+        await asyncio.gather(notifier.close(), *([traces.close()] if traces is not None else []))
+
+
+@asynccontextmanager
+async def _reloading(daemon: Daemon, systemd: Systemd) -> AsyncIterator[None]:
+    """Read the file again at SIGHUP, where there is such a signal, while the context is open."""
+    asked = asyncio.Event()
+
+    async def reload() -> None:
+        while True:
+            await asked.wait()
+            asked.clear()
+            systemd.reloading()
+            await daemon.reload()
+            systemd.ready()
+
+    async with _beside(reload()):
+        if sys.platform != "win32":
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, asked.set)
+        yield
+
+
+@asynccontextmanager
+async def _reporting(daemon: Daemon, systemd: Systemd) -> AsyncIterator[None]:
+    """Tell systemd when the daemon has begun, and that it lives, while the context is open."""
+
+    async def report() -> None:
+        await daemon.planned.wait()
+        systemd.ready()
+        while systemd.watchdog is not None:
+            if daemon.alive() is None:
+                systemd.lives()
+            await asyncio.sleep(systemd.watchdog)
+
+    async with _beside(report()):
+        yield
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Have it done while the context is open, and no longer. What it fails for is raised at the end."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.result()
+
+
+def _announce(config: Config, url: str) -> None:
+    _log.info("the status page is at %s", url, extra={"fields": {"event": "page_served", "url": url}})
     for mapping in config.mappings.values():
         for schedule in mapping.schedules:
-            fires = ", ".join(filter(None, map(moment, next_fires(schedule, utc_now(), 3))))
+            fires = ", ".join(filter(None, map(moment, next_fires(schedule, utc_now(), 3, mapping=mapping.name))))
             _log.info("%s: %s runs next at %s", mapping.name, schedule.mode, fires)

@@ -11,7 +11,6 @@ import click
 from syncer.cli.app import Globals
 from syncer.cli.tables import moment, render
 from syncer.config import Config, select_mappings
-from syncer.core.fingerprint import destination_of
 from syncer.core.model import (
     Checkpoint,
     CollectionMapping,
@@ -38,12 +37,15 @@ from syncer.state.base import Commit, Store
 from syncer.state.export import export_state
 from syncer.state.owner import current_owner
 
+#: what a copy tells of, by table
+_TOLD = {"checkpoints": "checkpoints", "fingerprints": "fingerprints", "dead_letters": "dead letters", "runs": "runs"}
+
 
 @click.group(
     epilog="\b\nExamples:\n  syncer state show\n  syncer state reset rooms\n  syncer state export > state.json"
 )
 def state() -> None:
-    """Inspect and edit checkpoints: show, set, reset, export."""
+    """Inspect and edit checkpoints: show, set, reset, export, copy."""
 
 
 @state.command(epilog="\b\nExamples:\n  syncer state show\n  syncer state show rooms")
@@ -134,6 +136,24 @@ def export(options: Globals) -> None:
         store.close()
 
 
+@state.command(epilog="\b\nExample:\n  syncer state copy --from sqlite:////var/lib/syncer/syncer.db")
+@click.option("--from", "origin", required=True, metavar="URL", help="Where the state was kept until now.")
+@click.pass_obj
+def copy(options: Globals, origin: str) -> None:
+    """Copy a whole state into the config's `state.url`, which must be empty.
+
+    For moving from one database to another: with checkpoints, fingerprints, dead letters and history, so that nothing
+    is sent again. Stop what uses the first state before: it stays as it is, and the two know nothing of each other.
+    """
+    # imported where it is used: it brings SQLAlchemy, and few move their state
+    from syncer.state.copying import copy_state
+
+    config = options.load()
+    copied = copy_state(origin, config.state_url, utc_now())
+    told = ", ".join(f"{copied[f'syncer_{name}']:,} {words}" for name, words in _TOLD.items())
+    click.echo(f"Copied: {told}.")
+
+
 def _mapping(config: Config, name: str) -> CollectionMapping:
     return select_mappings(config, (name,), ())[0]
 
@@ -175,9 +195,7 @@ def _tried(
         )
         with source.read(plan, described) as chunks:
             next(chunks, None)
-        to = config.destination
-        destination = destination_of(to.endpoint, to.write_key)
-        digest = digest_of(mapping, described.primary_key, source.identity(), destination)
+        digest = digest_of(mapping, described.primary_key, source.identity(), config.destination.identity)
     finally:
         source.close()
     return Checkpoint(mapping=mapping.name, digest=digest, watermark=watermark, updated_at=utc_now()), properties

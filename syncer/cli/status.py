@@ -51,7 +51,8 @@ def _show(found: Sequence[Standing], now: datetime) -> None:
     rows = [
         [
             each.mapping, moment(each.last_run), each.outcome, each.watermark, _bound(each, now),
-            _age(each.last_success, now), moment(each.next_run), each.dead_letters, each.in_doubt,
+            _age(each.last_success, now), "paused" if each.paused is not None else moment(each.next_run),
+            each.dead_letters, each.in_doubt,
         ]
         for each in found
     ]  # fmt: skip
@@ -59,6 +60,11 @@ def _show(found: Sequence[Standing], now: datetime) -> None:
     for each in found:
         if each.held_by is not None:
             click.echo(f"Held: the watermark of {each.mapping}, by {printable(each.held_by)}")
+    for each in found:
+        if each.paused is not None:
+            click.echo(
+                f"Paused: {each.mapping}, since {moment(each.paused)}; its schedules begin no run until it is resumed"
+            )
     for each in found:
         if each.error:
             click.echo(f"Error: {each.error}", err=True)

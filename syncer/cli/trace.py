@@ -10,7 +10,6 @@ import orjson
 from syncer.cli.app import Globals
 from syncer.cli.tables import moment, printable
 from syncer.config import Config, select_mappings
-from syncer.core.fingerprint import destination_of
 from syncer.core.model import CollectionMapping, DeadLetter, RunReport
 from syncer.errors import UsageError
 from syncer.run.runner import utc_now
@@ -67,7 +66,8 @@ def _traced(config: Config, mapping: CollectionMapping, identifier: str) -> Trac
         try:
             return traced(
                 mapping, identifier, store=store, source=source, timezone=settings.timezone, now=utc_now(),
-                destination=destination_of(to.endpoint, to.write_key), tell=lambda told: click.echo(told, err=True),
+                destination=to.identity, limits=to.limits if to.api == "bulk" else None,
+                tell=lambda told: click.echo(told, err=True),
             )  # fmt: skip
         finally:
             source.close()

@@ -1,4 +1,4 @@
-"""The file's keys: what each holds and why one would write it. pydantic lives in this file and in `schema` only.
+"""The file's keys: what each holds and why one would write it. pydantic is known to the files of keys only.
 
 Values come in as text (see `document`); `scalars` reads them. What takes more than one key to tell is in `relations`.
 The descriptions are what editors show and what `config.example.yaml` is checked against.
@@ -6,45 +6,33 @@ The descriptions are what editors show and what `config.example.yaml` is checked
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import time, timedelta
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema
+from pydantic import BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema
 
 from syncer.config import scalars
-
-_DURATION = {"type": "string", "pattern": r"^([0-9]+[wdhms])+$|^\$\{.*\}$", "examples": ["30s", "5m", "1h30m", "50d"]}
-_SHARE = {
-    "anyOf": [
-        {"type": "number", "minimum": 0, "maximum": 1},
-        {"type": "string", "pattern": r"^(100|[0-9]{1,2}(\.[0-9]+)?)%$|^\$\{.*\}$"},
-    ],
-    "examples": ["20%", 0.2],
-}
+from syncer.config.keys import DURATION, Duration, Keys, Share
+from syncer.config.notification_keys import NotificationsKeys
 
 _SIZE = {"type": "string", "pattern": r"^[0-9]+ ?(B|KB|MB|GB)$|^\$\{.*\}$", "examples": ["500KB", "16MB"]}
 
+_CLOCK_TIME = {"type": "string", "pattern": r"^[0-9]{1,2}:[0-9]{2}$|^\$\{.*\}$", "examples": ["22:00"]}
+_DAYS = {"type": "string", "examples": ["mon-fri", "sat,sun"]}
+
 Text: TypeAlias = Annotated[str, Field(min_length=1)]
 Boolean: TypeAlias = Annotated[bool, BeforeValidator(scalars.boolean)]
-Duration: TypeAlias = Annotated[timedelta, BeforeValidator(scalars.duration), WithJsonSchema(_DURATION)]
 PartSize: TypeAlias = Annotated[int, BeforeValidator(scalars.part_size), WithJsonSchema(_SIZE)]
 Lookback: TypeAlias = Annotated[
     timedelta | int,
     BeforeValidator(scalars.lookback),
-    WithJsonSchema({"anyOf": [_DURATION, {"type": "integer", "minimum": 0}]}),
+    WithJsonSchema({"anyOf": [DURATION, {"type": "integer", "minimum": 0}]}),
 ]
-Share: TypeAlias = Annotated[float, Field(ge=0, le=1), BeforeValidator(scalars.share), WithJsonSchema(_SHARE)]
 Timezone: TypeAlias = Annotated[str, BeforeValidator(scalars.timezone), WithJsonSchema({"type": "string"})]
 DatabaseUrl: TypeAlias = Annotated[SecretStr, BeforeValidator(scalars.database_url)]
 PropertyType: TypeAlias = Literal[
     "text", "string", "integer", "float", "decimal", "boolean", "timestamp", "date", "json"
 ]
-
-
-class Keys(BaseModel):
-    """Some keys of the file; no others are known."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class SourceKeys(Keys):
@@ -80,6 +68,10 @@ class DestinationKeys(Keys):
 
     write_key: Annotated[SecretStr, BeforeValidator(scalars.write_key)] = Field(
         description="Write key of the Segment source (Settings > API Keys), best as a variable."
+    )
+    id: Annotated[str, BeforeValidator(scalars.destination_id)] | None = Field(
+        default=None,
+        description="Keeps what was sent known when the write key is rotated; `syncer check` tells it beforehand.",
     )
     region: Literal["oregon", "dublin"] = Field(
         default="oregon", description="Where the workspace stores its data; the wrong one loses objects."
@@ -187,6 +179,25 @@ class ScheduleKeys(Keys):
     timezone: Timezone = Field(
         default="UTC", description="Zone in which `cron` tells the time, daylight saving included."
     )
+    jitter: Duration | None = Field(
+        default=None,
+        description="Begin up to this much later, always the same for one fire, so that not all begin at once.",
+    )
+
+
+class BlackoutKeys(Keys):
+    """A time of day at which schedules begin no run; what is due then runs once, at its end."""
+
+    from_: Annotated[time, BeforeValidator(scalars.clock_time), WithJsonSchema(_CLOCK_TIME)] = Field(
+        alias="from", description="Local time at which it begins."
+    )
+    to: Annotated[time, BeforeValidator(scalars.clock_time), WithJsonSchema(_CLOCK_TIME)] = Field(
+        description="Local time at which it ends; on the next day, unless it is later than `from`."
+    )
+    days: Annotated[frozenset[int], BeforeValidator(scalars.weekdays), WithJsonSchema(_DAYS)] = Field(
+        default="*", validate_default=True, description="Days on which it begins, such as `mon-fri`; else all."
+    )
+    timezone: Timezone = Field(default="UTC", description="Zone of `from`, `to` and `days`, daylight saving included.")
 
 
 class PropertyKeys(Keys):
@@ -206,6 +217,12 @@ class PropertyKeys(Keys):
     retired: Annotated[Literal[True] | None, BeforeValidator(scalars.retired), WithJsonSchema({"type": "null"})] = (
         Field(default=None, description="The query no longer returns it: `null` clears it downstream, once.")
     )
+
+
+def _names(value: object) -> object:
+    if value == []:
+        raise ValueError("expected at least one mapping")
+    return [value] if isinstance(value, str) else value
 
 
 def _columns(value: object) -> object:
@@ -260,6 +277,25 @@ class MappingKeys(Keys):
         default=(),
         description="When `syncer serve` runs it; several are usual, such as hourly changes and a nightly full run.",
     )
+    after: (
+        Annotated[
+            tuple[Text, ...],
+            BeforeValidator(_names, json_schema_input_type=Text | Annotated[list[Text], Field(min_length=1)]),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="Mapping or mappings that go first when both are due; without schedules it runs after each good "
+        "run of theirs, in the same mode.",
+    )
+    timeout: Duration | None = Field(
+        default=None,
+        description="A run that lasts longer is stopped in order, its progress is saved, and it counts as failed.",
+    )
+    blackouts: tuple[BlackoutKeys, ...] = Field(
+        default=(),
+        description="Times at which `syncer serve` begins no run of it; a run that is going on then goes on.",
+    )
     send: Literal["changed", "all"] = Field(
         default="changed", description="Send only objects that differ from what was sent before, or all that were read."
     )
@@ -282,6 +318,13 @@ class MappingKeys(Keys):
         default=None,
         description="Send nothing, and fail, when a run would change a larger part of the known objects.",
     )
+    max_lag: Duration | None = Field(
+        default=None, description="Tell, by `notifications`, when the last run that succeeded began longer ago."
+    )
+    max_deviation: Share | None = Field(
+        default=None,
+        description="Tell, by `notifications`, when a full run reads that much more or fewer rows than usual.",
+    )
     nulls: Literal["send", "omit"] = Field(
         default="send", description="Send NULL so that the warehouse column is cleared, or leave the property out."
     )
@@ -299,6 +342,34 @@ class MappingKeys(Keys):
     )
 
 
+class ServeKeys(Keys):
+    """How `syncer serve` works."""
+
+    concurrency: Annotated[int, Field(ge=1, le=1000), BeforeValidator(scalars.integer)] = Field(
+        default=4, description="Mappings running at once; they share the requests in flight of the write key."
+    )
+    host: Annotated[str, BeforeValidator(scalars.host)] = Field(
+        default="127.0.0.1",
+        description="Address that the status page listens on; another than this host's own needs a `token`.",
+    )
+    port: Annotated[int, Field(ge=0, le=65_535), BeforeValidator(scalars.integer)] = Field(
+        default=8080, description="Port of the status page; 0: any that is free."
+    )
+    token: Annotated[SecretStr, Field(min_length=1)] | None = Field(
+        default=None,
+        description="Secret that actions on the page ask for, and everything off this host; best as a variable.",
+    )
+    hosts: tuple[Annotated[str, BeforeValidator(scalars.served_name)], ...] = Field(
+        default=(),
+        description="Further names under which browsers reach the status page, such as a proxy's; they take the token.",
+    )
+    stuck_after: Duration = Field(
+        default="15m",
+        validate_default=True,
+        description="A run that reads, sends and saves nothing for this long is told of as stuck.",
+    )
+
+
 class FileKeys(Keys):
     """Configuration of syncer: which queries become which Segment collections."""
 
@@ -311,6 +382,12 @@ class FileKeys(Keys):
         default={},
         validate_default=True,
         description="Where syncer remembers what it did; lose it and everything is sent again.",
+    )
+    serve: ServeKeys = Field(
+        default={}, validate_default=True, description="The daemon: how much it does at once, and its status page."
+    )
+    notifications: NotificationsKeys = Field(
+        default={}, validate_default=True, description="Who is told without looking, and of what."
     )
     defaults: MappingKeys = Field(
         default={},

@@ -12,8 +12,11 @@ from syncer.config.document import Tree
 from syncer.config.findings import Findings
 from syncer.config.nearest import one_of, suggestion
 from syncer.config.paths import KeyPath
-from syncer.config.scalars import NAME, NAME_RULE
+from syncer.config.scalars import NAME, NAME_RULE, clock_time, timezone, weekdays
+from syncer.core.blackouts import leaves_time
+from syncer.core.model import Blackout
 from syncer.core.naming import collection_problem
+from syncer.core.order import circle
 
 Entries: TypeAlias = dict[str, Tree]
 
@@ -83,7 +86,9 @@ def check_relations(content: Entries, findings: Findings) -> None:
             _check_source(keys, path, sources, findings)
             _check_collection(keys, path, findings)
             _check_schedules(keys, path, findings)
+            _check_blackouts(keys, path, findings)
             _check_renames(keys, path, findings)
+    _check_after(mappings, findings)
     _check_shared_collections(mappings, findings)
 
 
@@ -163,6 +168,39 @@ def _check_schedules(keys: Entries, path: KeyPath, findings: Findings) -> None:
     for position, schedule in enumerate(schedules if isinstance(schedules, list) else ()):
         if isinstance(schedule, dict) and ("cron" in schedule) == ("every" in schedule):
             findings.follow((*path, "schedules", position), "expected either `cron` or `every`")
+
+
+def _check_blackouts(keys: Entries, path: KeyPath, findings: Findings) -> None:
+    written = keys.get("blackouts")
+    found = [_blackout(each) for each in written] if isinstance(written, list) else []
+    if not leaves_time([each for each in found if each is not None]):
+        findings.follow((*path, "blackouts"), "they leave no time at which a run could begin")
+
+
+def _blackout(keys: Tree) -> Blackout | None:
+    if not isinstance(keys, dict):
+        return None
+    try:
+        start, end = clock_time(keys.get("from")), clock_time(keys.get("to"))
+        days, zone = weekdays(keys.get("days", "*")), timezone(keys.get("timezone", "UTC"))
+    except ValueError:
+        return None
+    return Blackout(start=start, end=end, days=days, timezone=zone)
+
+
+def _check_after(mappings: Mapping[str, Tree], findings: Findings) -> None:
+    after = {name: _names_in(keys.get("after")) for name, keys in mappings.items() if isinstance(keys, dict)}
+    for name, others in after.items():
+        for each in others:
+            if each not in mappings:
+                findings.follow(("mappings", name, "after"), f"there is no such mapping{suggestion(each, mappings)}")
+    if names := circle(after):
+        findings.follow(("mappings", names[0], "after"), f"this goes in a circle: {' after '.join(names)}")
+
+
+def _names_in(written: Tree) -> list[str]:
+    """The names of a list, or the one that stands for itself."""
+    return [each for each in (written if isinstance(written, list) else [written]) if isinstance(each, str)]
 
 
 def _check_renames(keys: Entries, path: KeyPath, findings: Findings) -> None:

@@ -4,17 +4,48 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
+from pydantic import SecretStr
+
 from syncer.config.files import read_text
 from syncer.config.findings import Findings
-from syncer.config.model import DeletesKeys, DestinationKeys, FileKeys, MappingKeys, PropertyKeys
+from syncer.config.model import (
+    BlackoutKeys,
+    DeletesKeys,
+    DestinationKeys,
+    FileKeys,
+    MappingKeys,
+    PropertyKeys,
+    ScheduleKeys,
+    ServeKeys,
+)
+from syncer.config.notification_keys import NotificationsKeys, WebhookKeys
 from syncer.config.relations import Entries
-from syncer.config.values import Config, DestinationConfig, SourceConfig
+from syncer.config.values import (
+    Config,
+    DestinationConfig,
+    NotificationsConfig,
+    ServeConfig,
+    SourceConfig,
+    WebhookConfig,
+)
 from syncer.config.variables import IN_SQL_HINT, variable_in_sql
-from syncer.core.model import CollectionMapping, Kind, Mode, PropertyRule, Schedule, TombstoneRule, WatermarkRule
+from syncer.core.alerts import AlertKind
+from syncer.core.model import (
+    Blackout,
+    CollectionMapping,
+    Kind,
+    Mode,
+    PropertyRule,
+    Schedule,
+    TombstoneRule,
+    WatermarkRule,
+)
+from syncer.core.notes import Form
 from syncer.errors import ConfigError, Problem
 
 #: Objects API page, regions
@@ -69,6 +100,8 @@ def resolve(keys: FileKeys, queries: Mapping[str, str], path: Path) -> Config:
         sources=sources,
         destination=_destination(keys.destination),
         state_url=beside(keys.state.url.get_secret_value(), folder),
+        serve=_serve(keys.serve),
+        notifications=_notifications(keys.notifications),
         mappings={name: _mapping(name, each, only, queries.get(name)) for name, each in keys.mappings.items()},
     )
 
@@ -90,10 +123,33 @@ def beside(url: str, folder: Path) -> str:
     return f"{found['scheme']}{quote(str(folder), safe='/:')}/{found['path']}{found['query'] or ''}"
 
 
+def _serve(keys: ServeKeys) -> ServeConfig:
+    return ServeConfig(**{**dict(keys), "token": _secret(keys.token)})
+
+
+def _notifications(keys: NotificationsKeys) -> NotificationsConfig:
+    return NotificationsConfig(
+        webhook=_webhook(keys.webhook), ping=_secret(keys.ping.url), failure_ping=_secret(keys.ping.failure_url)
+    )
+
+
+def _webhook(keys: WebhookKeys) -> WebhookConfig | None:
+    url = _secret(keys.url)
+    if url is None:
+        return None
+    form = Form(template=keys.template, body=keys.body)
+    return WebhookConfig(url=url, kinds=frozenset(map(AlertKind, keys.kinds)), form=form)
+
+
+def _secret(written: SecretStr | None) -> str | None:
+    return None if written is None else written.get_secret_value()
+
+
 def _destination(keys: DestinationKeys) -> DestinationConfig:
     return DestinationConfig(
         write_key=keys.write_key.get_secret_value(),
         endpoint=keys.endpoint or ENDPOINTS[keys.region],
+        id=keys.id,
         api=keys.api,
         bulk_endpoint=keys.bulk.endpoint or keys.endpoint or BULK_ENDPOINTS.get(keys.region),
         bulk_threshold=keys.bulk.threshold,
@@ -116,17 +172,30 @@ def _mapping(name: str, keys: MappingKeys, only_source: str, query_read: str | N
         collection=keys.collection or name,
         primary_key=keys.primary_key or (),
         watermark=WatermarkRule(**dict(keys.watermark)) if keys.watermark else None,
-        schedules=tuple(Schedule(**{**dict(each), "mode": Mode(each.mode)}) for each in keys.schedules),
+        schedules=tuple(map(_schedule, keys.schedules)),
+        after=keys.after or (),
+        timeout=keys.timeout,
+        blackouts=tuple(map(_blackout, keys.blackouts)),
         send=keys.send,
         refresh_after=keys.refresh_after,
         deletes=_tombstones(keys.deletes),
         max_objects_per_run=keys.max_objects_per_run,
         max_change_ratio=keys.max_change_ratio,
+        max_lag=keys.max_lag,
+        max_deviation=keys.max_deviation,
         nulls=keys.nulls,
         properties={column: _property(each) for column, each in keys.properties.items()},
         schema=keys.schema_,
         tags=keys.tags,
     )
+
+
+def _schedule(keys: ScheduleKeys) -> Schedule:
+    return Schedule(**{**dict(keys), "mode": Mode(keys.mode), "jitter": keys.jitter or timedelta(0)})
+
+
+def _blackout(keys: BlackoutKeys) -> Blackout:
+    return Blackout(start=keys.from_, end=keys.to, days=keys.days, timezone=keys.timezone)
 
 
 def _tombstones(keys: DeletesKeys) -> TombstoneRule | None:

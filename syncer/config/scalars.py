@@ -6,16 +6,19 @@ The sentence never repeats the text: it may have come from a variable, and so be
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import time, timedelta
 from decimal import Decimal
 from ipaddress import ip_address
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 from zoneinfo import available_timezones
 
-from syncer.config.nearest import nearest, suggestion
+from syncer.config.nearest import is_name, nearest, one_of, suggestion
 from syncer.config.units import parse_duration, parse_size
-from syncer.core.calendar import parse_cron
+from syncer.core.calendar import parse_cron, parse_weekdays
+from syncer.core.notes import FIELDS, TEXT
+from syncer.core.templates import Json, fields_in, texts_in
 from syncer.core.zones import zone_of
 
 #: a name of a mapping, a source or a tag
@@ -28,11 +31,15 @@ _SMALLEST_PART, _LARGEST_PART = 1_000, 512_000_000
 _QUOTED = re.compile("`.*`", re.DOTALL)
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,18}(?:\.[0-9]{1,18})?")
+_CLOCK = re.compile(r"([01]?[0-9]|2[0-4]):([0-5][0-9])")
+_HOST = re.compile(r"[A-Za-z0-9_.:-]{1,253}")
+_SERVED_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?")
 _BOOLEANS = dict.fromkeys(("true", "yes", "on"), True) | dict.fromkeys(("false", "no", "off"), False)
 _PROPERTY = re.compile(r"[a-z_][a-z0-9_]{0,127}")
 _DATABASE_URL = re.compile(r"[A-Za-z][A-Za-z0-9_+]*://[^\x00-\x1f]*")
 #: what Basic authentication can carry as a user name
 _WRITE_KEY = re.compile(r"[!-9;-~]+")
+_DESTINATION_ID = re.compile(r"[^\s/]+/[0-9a-f]{32}")
 
 
 def text(value: object, expected: str) -> str:
@@ -141,6 +148,42 @@ def cron(value: object) -> str:
     return written
 
 
+def clock_time(value: object) -> time:
+    """Local time of day; `24:00` is the midnight that the day ends with."""
+    found = _CLOCK.fullmatch(text(value, "a time of day such as `22:00`"))
+    if found is None or int(found[1]) * 60 + int(found[2]) > 24 * 60:
+        raise ValueError("expected a time of day from `00:00` to `24:00`")
+    return time(int(found[1]) % 24, int(found[2]))
+
+
+def weekdays(value: object) -> frozenset[int]:
+    """Days of the week as in crontab; 0 is Sunday."""
+    written = "".join(text(value, "days such as `mon-fri`").split())
+    if len(written) > _LONGEST_CRON:
+        raise ValueError("expected days such as `mon-fri` or `sat,sun`")
+    try:
+        return parse_weekdays(written)
+    except ValueError as refused:
+        # it quotes what it refuses
+        raise ValueError(_QUOTED.sub("this", str(refused))) from None
+
+
+def host(value: object) -> str:
+    """Address or name to listen on."""
+    written = text(value, "an address such as `127.0.0.1`")
+    if not _HOST.fullmatch(written):
+        raise ValueError("expected an address such as `127.0.0.1`, `0.0.0.0` or `::`")
+    return written
+
+
+def served_name(value: object) -> str:
+    """Name under which the status page is reached: as browsers send it, a port behind it or not."""
+    written = text(value, "a name such as `status.example.com`")
+    if not _SERVED_NAME.fullmatch(written):
+        raise ValueError("expected a name such as `status.example.com` or `status.example.com:8443`")
+    return written
+
+
 def property_name(value: object) -> str:
     """Name that a property is renamed to."""
     written = text(value, "a property name")
@@ -184,6 +227,15 @@ def write_key(value: object) -> str:
     return written
 
 
+def destination_id(value: object) -> str:
+    """Host and digest, as `syncer check` tells them."""
+    expected = "the id that `syncer check` tells, such as `objects.segment.com/` and 32 hexadecimal digits"
+    written = text(value, expected)
+    if not _DESTINATION_ID.fullmatch(written):
+        raise ValueError(f"expected {expected}")
+    return written
+
+
 def endpoint(value: object) -> str:
     """Base URL of the API, without a slash at its end. TLS is required off this host: the write key travels there."""
     expected = "a URL such as `https://objects.segment.com` or `http://127.0.0.1:8765`"
@@ -195,6 +247,38 @@ def endpoint(value: object) -> str:
     if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
         raise ValueError("an endpoint on another host needs `https://`, because the write key is sent to it")
     return parts.geturl().rstrip("/")
+
+
+def web_url(value: object) -> str:
+    """URL to notify, `{mapping}` in it as it stands. Whoever runs the receiver chooses whether by TLS."""
+    expected = "a URL such as `https://hooks.slack.com/services/...`"
+    written = text(value, expected)
+    if _split(written, expected).fragment:
+        raise ValueError("a URL to send to has no `#`")
+    if any(each != "mapping" for each in fields_in(written)):
+        raise ValueError("`{mapping}` is the only field that a URL may have")
+    return written
+
+
+def template(value: object, more: Sequence[str] = ()) -> str:
+    """Text with fields."""
+    written = text(value, "text with fields such as `{mapping}`")
+    known = (*FIELDS, *more)
+    for name in fields_in(written):
+        if name not in known:
+            called = f"there is no field `{{{name}}}`" if is_name(name) else "there is no such field"
+            near = nearest(name, known)
+            raise ValueError(f"{called}; did you mean `{{{near}}}`?" if near else f"{called}; expected {one_of(known)}")
+    return written
+
+
+def body(value: object) -> dict[str, Json]:
+    """JSON with fields in its texts."""
+    if not isinstance(value, dict) or not value:
+        raise ValueError('expected keys and values, such as `{summary: "{text}"}`')
+    for each in texts_in(value):
+        template(each, (TEXT,))
+    return value
 
 
 def _split(written: str, expected: str) -> SplitResult:

@@ -34,6 +34,15 @@ def parse_duration(text: str) -> timedelta:
     return timedelta(seconds=seconds)
 
 
+def duration_text(length: timedelta) -> str:
+    """A duration as it is written in the file: `1h30m`. Whole seconds."""
+    rest, parts = int(length.total_seconds()), []
+    for unit, seconds in (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, rest = divmod(rest, seconds)
+        parts.append(f"{count}{unit}" if count else "")
+    return "".join(parts) or "0s"
+
+
 def parse_size(text: str) -> int:
     """Bytes from text such as `500KB`; a KB is 1000 bytes, as in the limits Segment documents.
 

@@ -9,6 +9,7 @@ hence this module.
 
 from __future__ import annotations
 
+import hashlib
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -143,10 +144,19 @@ def _is_digits(text: str) -> bool:
     return text.isascii() and text.isdigit()
 
 
+def parse_weekdays(text: str) -> frozenset[int]:
+    """Weekdays as in the last field of `parse_cron`: `mon-fri`, `sat,sun`, `*`; 0 is Sunday.
+
+    Raises:
+        ValueError: what is wrong, for people.
+    """
+    return frozenset(day % 7 for day in _parse_field(_FIELDS[-1], text))
+
+
 def next_fire(cron: Cron, zone: tzinfo, after: datetime) -> datetime:
     """The first instant later than `after` at which the expression fires in the zone; UTC."""
     start = after.astimezone(zone).replace(tzinfo=None, second=0, microsecond=0) + _MINUTE
-    fires = (_instant(local, zone) for local in _local_times(cron, start))
+    fires = (instant(local, zone) for local in _local_times(cron, start))
     following = next(at for at in fires if at > after)
     return min([following, *_repeats(cron, zone, start, after)]) if cron.hourly else following
 
@@ -178,8 +188,8 @@ def _days(cron: Cron, start: date) -> Iterator[date]:
         day += timedelta(days=1)
 
 
-def _instant(local: datetime, zone: tzinfo) -> datetime:
-    """The instant of a local time.
+def instant(local: datetime, zone: tzinfo) -> datetime:
+    """The instant of a local time; UTC.
 
     1. It exists: that instant; the first of two.
     2. It was skipped: the end of the gap, found between its readings under the offsets before and after.
@@ -220,6 +230,29 @@ def fire_after(schedule: Schedule, last: datetime) -> datetime:
     return next_fire(parse_cron(_cron_text(schedule)), zone_of(schedule.timezone), last)
 
 
+def due_at(schedule: Schedule, fire: datetime, mapping: str) -> datetime:
+    """When the fire of a time comes, `jitter` included: always the same for the same mapping, schedule and time.
+
+    It comes later by less than `jitter`, and by less than half of what there is until the next fire, so that fires
+    stay as many, and in order.
+    """
+    if not schedule.jitter:
+        return fire
+    room = min(schedule.jitter, (fire_after(schedule, fire) - fire) / 2)
+    told = f"{mapping}|{schedule_key(schedule)}|{fire.astimezone(UTC).isoformat()}"
+    digest = hashlib.blake2b(told.encode("utf-8", "surrogatepass"), digest_size=6).digest()
+    return fire + room * (int.from_bytes(digest, "big") / 2**48)
+
+
+def due_ahead(schedule: Schedule, last: datetime, now: datetime, mapping: str) -> datetime:
+    """When the next fire after the one at `last` comes, later than now: those that have passed unnoticed are one."""
+    for start in (last, fire_after(schedule, last), now):
+        due = due_at(schedule, fire_after(schedule, start), mapping)
+        if due > now:
+            break
+    return due
+
+
 def first_seen(schedule: Schedule, now: datetime) -> datetime:
     """What counts as the last fire of one that never fired: `every` is due at once, `cron` missed nothing."""
     return now - schedule.every if schedule.every is not None else now
@@ -230,17 +263,25 @@ def believed(last: datetime, now: datetime) -> datetime:
     return last if last - now <= SET_BACK else now
 
 
-def next_fires(schedule: Schedule, after: datetime, count: int = 3, *, last: datetime | None = None) -> list[datetime]:
-    """The next `count` fires from `after` on; UTC.
+def next_fires(
+    schedule: Schedule, after: datetime, count: int = 3, *, mapping: str = "", last: datetime | None = None
+) -> list[datetime]:
+    """The next `count` fires of a mapping's schedule from `after` on, `jitter` included; UTC.
 
     `last` is the recorded last fire, the anchor of `every`; one that is overdue fires at `after`. Without it,
     a first fire at `after` is assumed. `cron` needs none.
     """
-    start = after if last is None or schedule.every is None else believed(last, after)
+    known = None if last is None else believed(last, after)
+    # what was to fire before may be on its way yet
+    fire = after - schedule.jitter if schedule.every is None else known or after
     fires: list[datetime] = []
     while len(fires) < count:
-        following = fire_after(schedule, fires[-1] if fires else start)
-        fires.append(max(following, after))
+        fire = fire_after(schedule, fire)
+        due = due_at(schedule, fire, mapping)
+        if due < after and schedule.every is not None:
+            fire = due = after
+        if due >= after and (known is None or fire > known):
+            fires.append(due)
     return fires
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeAlias
 
 from syncer.core.model import Counts, Mode, RunReport
@@ -66,10 +67,38 @@ class DeliveryPaused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunStuck:
+    """A run has not read, sent or saved anything for longer than is usual."""
+
+    mapping: str
+    run_id: str
+    #: when it last did
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunMoved:
+    """A run that was stuck moves again."""
+
+    mapping: str
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunFinished:
     """A run is over; the report is what was stored."""
 
     report: RunReport
 
 
-Event: TypeAlias = RunStarted | BulkChosen | RunProgressed | Noticed | RequestRetried | DeliveryPaused | RunFinished
+Event: TypeAlias = (
+    RunStarted
+    | BulkChosen
+    | RunProgressed
+    | Noticed
+    | RequestRetried
+    | DeliveryPaused
+    | RunStuck
+    | RunMoved
+    | RunFinished
+)

@@ -23,10 +23,22 @@ class Known(Protocol):
         """When it was."""
 
 
-def destination_of(endpoint: str, write_key: str) -> str:
-    """What makes a destination the same tomorrow: a digest of host and write key that tells nothing of the key."""
+def destination_of(endpoint: str, write_key: str, known_as: str | None = None) -> str:
+    """What makes a destination the same tomorrow: a digest of host and write key that tells nothing of the key.
+
+    Args:
+        known_as: its `destination_id` under an earlier write key; counts for that id's own host only.
+    """
     host = urlsplit(endpoint).hostname or ""
+    known_host, _, digest = (known_as or "").rpartition("/")
+    if digest and known_host == host:
+        return digest
     return hashlib.blake2b(f"{host}\0{write_key}".encode(), digest_size=16).hexdigest()
+
+
+def destination_id(endpoint: str, write_key: str, known_as: str | None = None) -> str:
+    """The destination's name for `destination.id`: its host, and `destination_of`."""
+    return f"{urlsplit(endpoint).hostname or ''}/{destination_of(endpoint, write_key, known_as)}"
 
 
 def scope_of(destination: str, collection: str) -> bytes:

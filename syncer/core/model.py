@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from enum import StrEnum
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -144,6 +144,20 @@ class Schedule:
     every: timedelta | None = None
     mode: Mode = Mode.INCREMENTAL
     timezone: str = "UTC"
+    #: a fire comes later by less than this; see `core.calendar.due_at`
+    jitter: timedelta = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blackout:
+    """A time of day at which schedules begin no run."""
+
+    #: local times; one that ends when it begins, or before, ends on the next day
+    start: time
+    end: time
+    #: weekdays on which it begins; 0 is Sunday
+    days: frozenset[int] = frozenset(range(7))
+    timezone: str = "UTC"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +174,11 @@ class CollectionMapping:
     primary_key: tuple[str, ...] = ()
     watermark: WatermarkRule | None = None
     schedules: tuple[Schedule, ...] = ()
+    #: names of mappings that run first
+    after: tuple[str, ...] = ()
+    #: a run that lasts longer is stopped in order; None: it may last
+    timeout: timedelta | None = None
+    blackouts: tuple[Blackout, ...] = ()
     send: Literal["changed", "all"] = "changed"
     refresh_after: timedelta = timedelta(days=50)
     #: None: `deletes: ignore`
@@ -168,6 +187,10 @@ class CollectionMapping:
     max_objects_per_run: int | None = None
     #: a run that would change a larger part of the known objects it reads sends nothing; None: no limit
     max_change_ratio: float | None = None
+    #: it is told when the last good run began longer ago; None: never
+    max_lag: timedelta | None = None
+    #: it is told when a full run's rows differ from the usual number by a larger part of that; None: never
+    max_deviation: float | None = None
     nulls: Literal["send", "omit"] = "send"
     #: by property name, or by the column's own name
     properties: Mapping[str, PropertyRule] = field(default_factory=dict)
@@ -366,3 +389,7 @@ class Limits:
     object: int = 500_000
     #: uncompressed bytes of an upload, which carries many batches or a part of one; None: every batch is a request
     part: int | None = None
+
+
+#: bytes of one object that the Bulk API takes, as Segment documents it
+BULK_OBJECT = 400_000

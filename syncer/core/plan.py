@@ -137,7 +137,8 @@ def plan_run(
         raise CheckpointMismatch(
             f"mapping {mapping.name}: the query, watermark, key, database or destination changed since the checkpoint",
             f"syncer run --select {mapping.name} --full reads everything again; "
-            f"syncer state set {mapping.name} --adopt continues at the saved watermark",
+            f"syncer state set {mapping.name} --adopt continues at the saved watermark; "
+            "with a new write key of the same Segment source, `destination.id` keeps what is known",
         )
     assert checkpoint is not None
     return RunPlan(

@@ -130,7 +130,7 @@ def _verdict(
     if action is Action.ACCEPT:
         return Verdict(action=action, reason=f"HTTP {answer.status}", status=answer.status)
     obeyed = action in (Action.RETRY, Action.PAUSE) and not note
-    wait = _retry_after(answer.headers, now) if obeyed else None
+    wait = retry_after(answer.headers, now) if obeyed else None
     said = excerpt(answer.body, secrets)
     quoted = without_values(said, sent) if len(sent) <= _QUOTED_OF else ""
     return Verdict(
@@ -253,7 +253,7 @@ def _without_answer(answer: NoAnswer, secrets: Sequence[str]) -> Verdict:
     return Verdict(action=Action.RETRY, reason=reason, in_doubt=sent, late=sent)
 
 
-def _retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     """Seconds to wait by RFC 9110, 10.2.3: a number or a date. None: absent, past or nonsense."""
     text = next((value.strip() for name, value in headers.items() if name.lower() == "retry-after"), "")
     seconds = float(text) if text.isascii() and text.isdigit() else _until(text, now)

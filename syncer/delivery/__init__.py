@@ -34,6 +34,7 @@ def open_delivery(
     write_key: str,
     endpoint: str,
     notice: Callable[[Event], None],
+    identity: str | None = None,
     bulk: BulkAt | None = None,
     synchronous: Literal["auto", "always", "never"] = "auto",
     max_in_flight: int = 16,
@@ -49,6 +50,7 @@ def open_delivery(
         endpoint: of the Objects API, without the path, such as `https://objects.segment.com`; with `bulk` nothing is
             sent there, but it is still the destination's name.
         notice: gets `RequestRetried` and `DeliveryPaused`.
+        identity: what is sent is remembered under it; by default that of endpoint and write key.
         bulk: deliver through the Bulk API instead.
         synchronous: whether the Objects API processes in order: always, never, or when `send` is asked to.
         max_in_flight: requests at once; of the Bulk API no more than it allows.
@@ -74,7 +76,7 @@ def open_delivery(
         notice=notice, world=world,
         client=HttpClient(url, connections=places, timeouts=timeouts),
     )  # fmt: skip
-    identity = destination_of(endpoint, write_key)
+    identity = identity or destination_of(endpoint, write_key)
     if bulk is not None:
         return BulkApi(line=line, identity=identity, part_size=bulk.part_size)
     return ObjectsApi(line=line, identity=identity, synchronous=synchronous, max_in_flight=max_in_flight)

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
-from syncer.core.model import Batch, Limits, Receipt
+from syncer.core.model import BULK_OBJECT, Batch, Limits, Receipt
 from syncer.core.verdict import Action, Verdict
 from syncer.delivery.base import permitted
 from syncer.delivery.bulk_session import Bad, Entry, Session, Share
@@ -24,8 +24,6 @@ BULK_API = Api(name="Objects Bulk API", keys="destination.bulk.endpoint, or set 
 MOST_AT_ONCE = 20
 #: documented for one upload, uncompressed
 LARGEST_PART = 512_000_000
-#: documented for one object
-_LARGEST_OBJECT = 400_000
 #: batches in a session, so many objects at most in each, and so many bytes
 _BATCHES, _OBJECTS, _BYTES = 8, 2_000, 2_000_000
 #: an upload is larger than whoever answers takes
@@ -55,7 +53,7 @@ class BulkApi:
     @property
     def limits(self) -> Limits:
         """See `Delivery.limits`."""
-        return Limits(objects=_OBJECTS, body=_BYTES, object=_LARGEST_OBJECT, part=self._part_size)
+        return Limits(objects=_OBJECTS, body=_BYTES, object=BULK_OBJECT, part=self._part_size)
 
     @property
     def identity(self) -> str:

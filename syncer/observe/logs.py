@@ -1,4 +1,4 @@
-"""Events as log lines: a sentence for people, fields for machines. Row contents and secrets never come here."""
+"""Events to the log, as text or JSON. What a line says is in `lines`."""
 
 from __future__ import annotations
 
@@ -9,17 +9,8 @@ import time
 from datetime import UTC, datetime
 from typing import TextIO
 
-from syncer.core.events import (
-    BulkChosen,
-    DeliveryPaused,
-    Event,
-    Noticed,
-    RequestRetried,
-    RunFinished,
-    RunProgressed,
-    RunStarted,
-)
-from syncer.core.model import Counts, Outcome, RunReport
+from syncer.core.events import Event, RunFinished, RunProgressed
+from syncer.observe.lines import line_of
 
 _log = logging.getLogger("syncer")
 
@@ -74,22 +65,6 @@ def set_up_logging(*, style: str, verbose: bool, stream: TextIO | None = None) -
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def tell_counts(counts: Counts) -> str:
-    """`1,000 read, 12 sent, 988 unchanged`: what is not zero, and always what was read and sent."""
-    always = f"{counts.read:,} read, {counts.sent:,} sent"
-    names = ("unchanged", "deleted", "rejected", "skipped", "retried")
-    more = [f"{getattr(counts, name):,} {name}" for name in names if getattr(counts, name)]
-    return ", ".join([always, *more])
-
-
-def tell_report(report: RunReport) -> str:
-    """One sentence about a finished run."""
-    outcome = report.outcome or Outcome.FAILED
-    seconds = (report.finished_at - report.started_at).total_seconds() if report.finished_at else 0.0
-    told = f"{report.mapping}: {report.mode} run {outcome} in {seconds:.1f} s: {tell_counts(report.counts)}"
-    return f"{told}; {report.error}" if report.error else told
-
-
 class LogObserver:
     """Writes every event to the log. `progress`: also how far a run is, at most every few seconds."""
 
@@ -99,52 +74,16 @@ class LogObserver:
 
     def notice(self, event: Event) -> None:
         """One line for the event."""
-        fields: dict[str, object]
-        match event:
-            case RunStarted():
-                fields = {"event": "run_started", "mapping": event.mapping, "run_id": event.run_id}
-                _log.info("%s: %s run started", event.mapping, event.mode, extra={"fields": fields})
-            case BulkChosen():
-                fields = {"event": "bulk_chosen", "mapping": event.mapping}
-                _log.info("%s: by the Bulk API (%s)", event.mapping, event.reason, extra={"fields": fields})
-            case RunProgressed():
-                self._progress(event)
-            case RunFinished(report=report):
-                level = logging.INFO if report.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL) else logging.ERROR
-                _log.log(level, "%s", tell_report(report), extra={"fields": _report_fields(report)})
-            case Noticed():
-                fields = {"event": "noticed", "mapping": event.mapping}
-                _log.warning("%s: %s", event.mapping, event.message, extra={"fields": fields})
-            case RequestRetried():
-                told = "%s: request failed (%s), attempt %d again in %.1f s"
-                fields = {
-                    "event": "request_retried",
-                    "collection": event.collection,
-                    "attempt": event.attempt,
-                }
-                args = (event.collection, event.reason, event.attempt, event.wait)
-                _log.warning(told, *args, extra={"fields": fields})
-            case DeliveryPaused():
-                fields = {"event": "delivery_paused", "wait": event.wait}
-                _log.warning(
-                    "the API asks for a pause of %.1f s (%s)",
-                    event.wait,
-                    event.reason,
-                    extra={"fields": fields},
-                )
+        if isinstance(event, RunProgressed) and not self._due(event.run_id):
+            return
+        if isinstance(event, RunFinished):
+            self._told.pop(event.report.run_id, None)
+        line = line_of(event)
+        _log.log(line.level, "%s", line.sentence, extra={"fields": line.fields})
 
-    def _progress(self, event: RunProgressed) -> None:
+    def _due(self, run_id: str) -> bool:
         now = time.monotonic()
-        if now - self._told.setdefault(event.run_id, now) >= self._every:
-            self._told[event.run_id] = now
-            fields = {"event": "run_progressed", "mapping": event.mapping, "run_id": event.run_id}
-            _log.info("%s: %s", event.mapping, tell_counts(event.counts), extra={"fields": fields})
-
-
-def _report_fields(report: RunReport) -> dict[str, object]:
-    counts = {name: getattr(report.counts, name) for name in Counts.__slots__}
-    return {
-        "event": "run_finished", "mapping": report.mapping, "run_id": report.run_id, "mode": report.mode,
-        "outcome": report.outcome, "api": report.api,
-        "api_reason": report.api_reason, **counts,
-    }  # fmt: skip
+        due = now - self._told.setdefault(run_id, now) >= self._every
+        if due:
+            self._told[run_id] = now
+        return due

@@ -16,7 +16,7 @@ from syncer.core.events import (
     RunProgressed,
     RunStarted,
 )
-from syncer.observe.logs import tell_counts
+from syncer.observe.lines import tell_counts
 
 
 class ProgressObserver:

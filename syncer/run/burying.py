@@ -100,6 +100,7 @@ class Burial:
             deleted=len(receipt.accepted), requests=receipt.requests, retried=receipt.retried, bytes=receipt.bytes
         )
         self.run = replace(self.run, counts=self.run.counts + more)
+        self._ports.moved()
         self._keeping.gone([each.id for each in receipt.accepted if each.id not in receipt.in_doubt])
         if receipt.failure is not None:
             self._ledger.fail(batch)

@@ -9,10 +9,10 @@ from datetime import timedelta
 from enum import StrEnum
 from types import MappingProxyType
 
-from syncer.core.model import CollectionMapping, Column, Kind, Mode, PropertyType
+from syncer.core.model import CollectionMapping, Column, Kind, Limits, Mode, PropertyType
 from syncer.core.plan import RunPlan
 from syncer.core.properties import Property, properties_of
-from syncer.core.shape import Shaped
+from syncer.core.shape import Shaped, Shaper
 from syncer.core.watermark import check_kind, lookback_of
 from syncer.errors import SourceUnreachable, SyncerError
 from syncer.run.contradicting import adoption, contradicting
@@ -63,9 +63,17 @@ class Examined:
 
 
 def examine(
-    mapping: CollectionMapping, source: Source, timezone: str, stored: Mapping[str, PropertyType] = MappingProxyType({})
+    mapping: CollectionMapping,
+    source: Source,
+    timezone: str,
+    stored: Mapping[str, PropertyType] = MappingProxyType({}),
+    limits: Limits | None = None,
 ) -> Examined:
     """Look at a mapping on its database, and at what its properties were sent as before.
+
+    Args:
+        timezone: IANA name of the zone of naive timestamps.
+        limits: that its objects have to keep to; the Objects API's by default.
 
     Raises:
         SourceUnreachable: no connection; every mapping of the source would say the same.
@@ -84,7 +92,7 @@ def examine(
             *_bound_findings(mapping, described, source),
             *_name_findings(properties),
             *_type_findings(mapping, properties, stored),
-            *_value_findings(mapping, described, source, timezone),
+            *_value_findings(mapping, described, source, shaper_for(mapping, described, timezone, limits)),
         ]
     except SyncerError as error:
         return _unsound(mapping, error, described)
@@ -204,9 +212,8 @@ def _type_findings(
     return found
 
 
-def _value_findings(mapping: CollectionMapping, described: Described, source: Source, timezone: str) -> list[Finding]:
+def _value_findings(mapping: CollectionMapping, described: Described, source: Source, shaper: Shaper) -> list[Finding]:
     """What shaping makes of the first rows."""
-    shaper = shaper_for(mapping, described, timezone)
     plan = RunPlan(mapping=mapping, primary_key=described.primary_key, mode=Mode.FULL, limit=SAMPLE, saves=False)
     with source.read(plan, described) as chunks:
         rows = [row for chunk in chunks for row in chunk.rows]

@@ -18,7 +18,7 @@ from syncer.core.model import Checkpoint, CollectionMapping, Counts, Doubt, Mode
 from syncer.core.plan import RunOptions, RunPlan, plan_run
 from syncer.core.tombstone import guard
 from syncer.delivery.base import Delivery
-from syncer.errors import LeaseHeld, LeaseLost, SourceError, Stopped, SyncerError
+from syncer.errors import LeaseHeld, RunTimedOut, SourceError, Stopped, SyncerError
 from syncer.run.burying import Burial, dig
 from syncer.run.choosing import choice_of, planned
 from syncer.run.job import Job
@@ -64,6 +64,9 @@ async def _leased(job: Job, report: RunReport) -> RunReport:
         async with holding(
             ports.store, mapping.name, job.owner, now=ports.now, monotonic=ports.monotonic, notice=ports.notice
         ) as held:
+            if not await asyncio.to_thread(job.wanted):
+                told = f"mapping {mapping.name} was run by another process a moment ago"
+                return finished(job, report, Outcome.LOCKED, LeaseHeld(told))
             return await _Run(job, report, held).finish()
     except LeaseHeld as error:
         return finished(job, report, Outcome.LOCKED, error)
@@ -95,8 +98,9 @@ class _Run:
         self._known = 0
         self._failure: Exception | None = None
 
-    def _forbidden(self) -> LeaseLost | None:
-        return self._held.failure if self._held is not None else None
+    def _forbidden(self) -> SyncerError | None:
+        lost = self._held.failure if self._held is not None else None
+        return lost or self._job.ports.overdue()
 
     async def finish(self) -> RunReport:
         """Do it, whatever comes; record how it ended."""
@@ -319,8 +323,10 @@ class _Run:
         complete = self._part is not None and self._part.complete
         # what a delivery could not finish because it was told to stop is no failure of its own
         stopped = self._job.ports.stop.is_set() and not complete
-        if stopped and (failure is None or isinstance(failure, Stopped | SourceError)):
-            return finished(self._job, replace(report, counts=_decided(report.counts)), Outcome.INTERRUPTED)
+        if stopped and (failure is None or isinstance(failure, Stopped | SourceError | RunTimedOut)):
+            report = replace(report, counts=_decided(report.counts))
+            overdue = self._job.ports.overdue()
+            return finished(self._job, report, Outcome.FAILED if overdue else Outcome.INTERRUPTED, overdue)
         if failure is not None:
             return finished(self._job, report, Outcome.FAILED, failure)
         if not report.counts.balanced:

@@ -12,6 +12,7 @@ from syncer.core.events import Event
 from syncer.core.model import CollectionMapping
 from syncer.core.plan import RunOptions
 from syncer.delivery.base import Delivery
+from syncer.errors import SyncerError
 from syncer.run.keeping import Cadence
 from syncer.source.base import Source
 from syncer.state.base import Store
@@ -41,6 +42,10 @@ class Ports:
     monotonic: Callable[[], float]
     #: set: stop reading, finish what is in flight
     stop: asyncio.Event
+    #: why it was set, where that was the run's own `timeout`
+    overdue: Callable[[], SyncerError | None] = lambda: None
+    #: called whenever rows were read, an answer came, or something was committed
+    moved: Callable[[], None] = lambda: None
     cadence: Cadence = field(default_factory=Cadence)
     #: None: all runs use `delivery`, and `choice` says why
     bulk: Large | None = None
@@ -61,3 +66,5 @@ class Job:
     run_id: str
     #: whether a run record is to be sent of the run
     recorded: bool = False
+    #: asked once it has the lease: False: it is not wanted any more. Blocks
+    wanted: Callable[[], bool] = lambda: True

@@ -115,6 +115,7 @@ class Pipeline:
         return Counts(**self._tally)
 
     def _count(self, **more: int) -> None:
+        self._ports.moved()
         for name, times in more.items():
             self._tally[name] += times
 
@@ -157,6 +158,7 @@ class Pipeline:
     async def _put(self, batches: Iterator[Batch]) -> bool:
         for batch in batches:
             if not self._options.dry_run and not await self._sending.put(batch):
+                self._ledger.decided(batch.first_row)
                 return False
         return True
 
@@ -291,6 +293,7 @@ class Pipeline:
         if isinstance(error, Exception):
             self.failure = self.failure or error
         else:
+            self._ports.moved()
             self._ports.notice(RunProgressed(mapping=self._run.mapping, run_id=self._run.run_id, counts=self.counts))
 
     async def finish(self, run: RunReport) -> None:

@@ -5,22 +5,23 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
 
 from syncer.config import Config
-from syncer.core.choice import Choice
 from syncer.core.events import Event
 from syncer.core.foresight import Foresight
 from syncer.core.model import CollectionMapping, Outcome, RunReport
 from syncer.core.plan import RunOptions
-from syncer.delivery import BulkAt, Pace, open_delivery
 from syncer.delivery.base import Delivery
+from syncer.run.ends import Outlet, Sources
 from syncer.run.executor import execute, exit_code, foresee
-from syncer.run.job import Job, Large, Ports
-from syncer.run.records import Recorder
-from syncer.source import open_source
+from syncer.run.job import Job, Ports
+from syncer.run.lasting import lasting
 from syncer.source.base import Source
 from syncer.state import open_store
 from syncer.state.base import Store
@@ -40,19 +41,29 @@ def utc_now() -> datetime:
 class Runner:
     """Runs mappings of one configuration. Use as an async context manager."""
 
-    def __init__(self, config: Config, notice: Callable[[Event], None], *, store: Store | None = None) -> None:
-        self._config = config
+    def __init__(
+        self,
+        config: Config,
+        notice: Callable[[Event], None],
+        *,
+        store: Store | None = None,
+        moved: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`moved` is called with the id of a run whenever it came further."""
         self._notice = notice
+        self._moved = moved
         self.store = store or open_store(config.state_url)
-        self._sources: dict[str, Source] = {}
-        #: by whether it is the Bulk API's
-        self._deliveries: dict[bool, Delivery] = {}
-        ceiling = config.destination.requests_per_second
-        self._pace = Pace(requests_per_second=ceiling, clock=time.monotonic)
-        records = config.destination.run_records
-        self._recorder = Recorder(records, self.store, notice, elapsed) if records is not None else None
+        self._sources = Sources(config.sources)
+        self._outlet = self._outlet_of(config)
+        #: how many runs use which ends, and those that no further run will use
+        self._uses: Counter[Sources | Outlet] = Counter()
+        self._retired: set[Sources | Outlet] = set()
         self._stop = asyncio.Event()
-        self._running = 0
+        #: of the runs that can be stopped alone
+        self._stops: set[asyncio.Event] = set()
+
+    def _outlet_of(self, config: Config) -> Outlet:
+        return Outlet(config.destination, self.store, self._notice, elapsed=elapsed)
 
     async def __aenter__(self) -> Runner:
         return self
@@ -60,10 +71,8 @@ class Runner:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for source in self._sources.values():
-            source.close()
-        for delivery in self._deliveries.values():
-            await delivery.close()
+        for each in (self._sources, self._outlet, *self._retired):
+            await each.close()
         self.store.close()
 
     @property
@@ -73,78 +82,83 @@ class Runner:
 
     def stop(self) -> None:
         """Stop reading everywhere, finish what is in flight."""
-        self._stop.set()
-        for delivery in self._deliveries.values():
-            delivery.stop()
+        for stop in (self._stop, *self._stops):
+            stop.set()
+        for each in (self._outlet, *self._retired):
+            if isinstance(each, Outlet):
+                each.stop()
+
+    def replace(self, config: Config) -> None:
+        """Use another configuration's sources and destination for runs that begin from now on.
+
+        Those that go on end where they began; then `let_go` closes what they used. The state stays.
+        """
+        if config.sources != self._sources.settings:
+            self._retired.add(self._sources)
+            self._sources = Sources(config.sources)
+        if config.destination != self._outlet.settings:
+            self._retired.add(self._outlet)
+            self._outlet = self._outlet_of(config)
+
+    async def let_go(self) -> None:
+        """Close what belongs to an earlier configuration and is used no more."""
+        for each in [each for each in self._retired if not self._uses[each]]:
+            self._retired.discard(each)
+            del self._uses[each]
+            await each.close()
 
     def source(self, name: str) -> Source:
         """The source of this name, opened at its first use."""
-        if name not in self._sources:
-            settings = self._config.sources[name]
-            self._sources[name] = open_source(name, settings.url, timezone=settings.timezone)
-        return self._sources[name]
+        return self._sources.source(name)
 
     def delivery(self) -> Delivery:
         """The delivery all mappings share but in large runs, opened at its first use."""
-        return self._opened(bulk=self._config.destination.api == "bulk")
+        return self._outlet.delivery()
 
-    def _opened(self, *, bulk: bool) -> Delivery:
-        if bulk not in self._deliveries:
-            to = self._config.destination
-            at = BulkAt(endpoint=to.bulk_endpoint or "", part_size=to.bulk_part_size) if bulk else None
-            self._deliveries[bulk] = open_delivery(
-                write_key=to.write_key, endpoint=to.endpoint, bulk=at, synchronous=to.synchronous,
-                max_in_flight=to.max_in_flight, retry_for=to.retry_for, notice=self._notice, pace=self._pace,
-            )  # fmt: skip
-            if self.stopping:
-                self._deliveries[bulk].stop()
-        return self._deliveries[bulk]
-
-    def _route(self) -> tuple[Large | None, Choice | None]:
-        """What large runs use, if anything else than `delivery`; where nothing does, which API that is, and why."""
-        to = self._config.destination
-        if to.api != "auto":
-            return None, Choice(api=to.api, reason=f"destination.api is `{to.api}`")
-        if to.bulk_endpoint is None:
-            unknown = "no address of the Bulk API is known for the region; destination.bulk.endpoint would tell"
-            return None, Choice(api="objects", reason=unknown)
-        return Large(delivery=lambda: self._opened(bulk=True), threshold=to.bulk_threshold), None
-
-    def job(self, mapping: CollectionMapping, options: RunOptions) -> Job:
+    def job(self, mapping: CollectionMapping, options: RunOptions, *, run_id: str | None = None) -> Job:
         """All that one run of a mapping needs."""
-        bulk, choice = self._route()
+        sources, outlet, run_id = self._sources, self._outlet, run_id or new_run_id(utc_now())
+        bulk, choice = outlet.route()
         ports = Ports(
-            source=lambda: self.source(mapping.source), delivery=self.delivery(), store=self.store,
-            notice=self._notice, now=utc_now, monotonic=elapsed, stop=self._stop, bulk=bulk, choice=choice,
+            source=lambda: sources.source(mapping.source), delivery=outlet.delivery(), store=self.store,
+            notice=self._notice, now=utc_now, monotonic=elapsed, stop=self._stop, moved=partial(self._moved, run_id),
+            bulk=bulk, choice=choice,
         )  # fmt: skip
         return Job(
-            mapping=mapping, options=options, ports=ports, owner=current_owner(), run_id=new_run_id(utc_now()),
-            timezone=self._config.sources[mapping.source].timezone, recorded=self._recorder is not None,
+            mapping=mapping, options=options, ports=ports, owner=current_owner(), run_id=run_id,
+            timezone=sources.settings[mapping.source].timezone, recorded=outlet.recorder is not None,
         )  # fmt: skip
 
-    async def run(self, mapping: CollectionMapping, options: RunOptions) -> RunReport:
-        """Run one mapping once, whatever came of the runs before it."""
-        await self._renew_delivery()
-        return await self._execute(mapping, options)
+    async def run(
+        self,
+        mapping: CollectionMapping,
+        options: RunOptions,
+        *,
+        run_id: str | None = None,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> RunReport:
+        """Run one mapping once, whatever came of the runs before it.
 
-    async def _execute(self, mapping: CollectionMapping, options: RunOptions) -> RunReport:
-        self._running += 1
+        `wanted` is asked once it has the lease, in a thread; if it is not, the run is `locked`.
+        """
+        return await self._execute(replace(self.job(mapping, options, run_id=run_id), wanted=wanted), renew=True)
+
+    async def _execute(self, job: Job, *, renew: bool = False) -> RunReport:
+        outlet, options = self._outlet, job.options
+        ends = (self._sources, outlet)
+        alone = not self._uses[outlet]
+        self._uses.update(ends)
         try:
-            report = await execute(self.job(mapping, options))
-            if self._recorder is not None and not options.dry_run and report.outcome is not Outcome.LOCKED:
-                await self._recorder.record(report, self.delivery())
+            if renew and alone and not self.stopping and await outlet.renew():
+                job = replace(job, ports=replace(job.ports, delivery=outlet.delivery()))
+            with lasting(job, self._stops) as limited:
+                report = await execute(limited)
+            if outlet.recorder is not None and not options.dry_run and report.outcome is not Outcome.LOCKED:
+                await outlet.recorder.record(report, outlet.delivery())
             return report
         finally:
-            self._running -= 1
-
-    async def _renew_delivery(self) -> None:
-        """What was refused for good in one run may be mended by the next: begin it with a delivery of its own."""
-        if self._running or self.stopping:
-            return
-        for bulk, delivery in list(self._deliveries.items()):
-            if delivery.ended:
-                del self._deliveries[bulk]
-                await delivery.close()
+            self._uses.subtract(ends)
+            await self.let_go()
 
     async def foresee_all(self, mappings: Sequence[CollectionMapping], options: RunOptions) -> list[Foresight]:
         """What `run_all` would do, mapping after mapping, until told to stop. Sends and writes nothing."""
@@ -166,7 +180,7 @@ class Runner:
         for mapping in mappings:
             if self.stopping:
                 break
-            reports.append(await self._execute(mapping, options))
+            reports.append(await self._execute(self.job(mapping, options)))
             if fail_fast and exit_code(reports[-1:]) in (1, 2, 4):
                 break
         return reports

@@ -17,6 +17,7 @@ from syncer.core.model import (
     CollectionMapping,
     DeadLetter,
     Doubt,
+    Limits,
     Mode,
     Position,
     Rejection,
@@ -120,10 +121,12 @@ def trace(
     destination: str,
     now: datetime,
     tell: Callable[[str], None],
+    limits: Limits | None = None,
 ) -> Trace:
     """Trace an object.
 
     Args:
+        limits: that its object has to keep to; the Objects API's by default.
         timezone: IANA name of the zone of naive timestamps.
         destination: its identity, see `core.fingerprint.destination_of`.
         tell: called with a sentence before something that may take long.
@@ -133,7 +136,7 @@ def trace(
         StateError: nor the state.
     """
     scope = scope_of(destination, mapping.collection)
-    search = _Search(mapping, source, timezone, scope)
+    search = _Search(mapping, source, timezone, scope, limits)
     letters = store.dead_letters(mapping.name, ids=[identifier])
     row, keys = search.find(identifier, [each.rejection.key for each in letters if each.rejection.key], tell)
     known = store.fingerprints(mapping.name, [identifier]).get(identifier)
@@ -168,12 +171,14 @@ def _runs_at(store: Store, mapping: str, sent_at: datetime) -> Sequence[RunRepor
 class _Search:
     """Looks for the rows of one mapping."""
 
-    def __init__(self, mapping: CollectionMapping, source: Source, timezone: str, scope: bytes) -> None:
+    def __init__(
+        self, mapping: CollectionMapping, source: Source, timezone: str, scope: bytes, limits: Limits | None
+    ) -> None:
         self._mapping = mapping
         self._source = source
         self._scope = scope
         self._described = source.describe(mapping)
-        self._shaper = _shaper(mapping, self._described, timezone)
+        self._shaper = _shaper(mapping, self._described, timezone, limits)
         self._whole = RunPlan(
             mapping=mapping, primary_key=self._described.primary_key, mode=Mode.FULL, advances=False, saves=False
         )
@@ -245,11 +250,11 @@ class _Search:
             return self._among((chunk.rows for chunk in chunks), identifier) is not None
 
 
-def _shaper(mapping: CollectionMapping, described: Described, timezone: str) -> Shaper:
+def _shaper(mapping: CollectionMapping, described: Described, timezone: str, limits: Limits | None) -> Shaper:
     """The mapping's own, but for rows that it would leave out in silence."""
     rule = mapping.watermark
     told = mapping if rule is None else replace(mapping, watermark=replace(rule, nulls="include"))
-    return shaper_for(told, described, timezone)
+    return shaper_for(told, described, timezone, limits)
 
 
 def _concluded(found: Trace, now: datetime, is_read: Callable[[], bool]) -> Trace:

@@ -1,8 +1,8 @@
-"""The scheduler: which mapping runs when, in this process. `timer` says when, `turns` who, `owed` what waits.
+"""The scheduler: which mapping runs when, in this process. `agenda` says when, `turns` who, `owed` what waits.
 
 Promises: no fire is skipped silently (`Ending` lists all that can become of one); fires missed while the
 process was down, or the machine asleep, are made up for by one run; a mapping's runs never overlap; a fire
-that finds its mapping running in another process waits for that to end.
+that may not begin yet (see `hindrance`), or finds its mapping running in another process, waits.
 """
 
 from __future__ import annotations
@@ -11,37 +11,44 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
-from syncer.core.calendar import believed, fire_after, first_seen, schedule_key
+from apscheduler.schedulers.asyncio import AsyncIOScheduler  # type: ignore[import-untyped]
+
+from syncer.core.blackouts import blackout_end
+from syncer.core.calendar import schedule_key
 from syncer.core.events import Event, Noticed
-from syncer.core.model import CollectionMapping, Outcome, RunReport, Schedule
+from syncer.core.model import CollectionMapping, Mode, Outcome, RunReport, Schedule
 from syncer.core.plan import RunOptions
 from syncer.errors import SyncerError
+from syncer.service.agenda import Agenda, job_id
 from syncer.service.clock import watch_clock
-from syncer.service.fires import Ending, Fire, Fires, Trigger
+from syncer.service.fires import SAID, Ending, Fire, Fires, Trigger, well
+from syncer.service.hindrance import Hindrance, hindrance
 from syncer.service.owed import Owed
-from syncer.service.timer import ScheduleTrigger, new_timer
+from syncer.service.recalling import (
+    Recalled,
+    covering,
+    following,
+    follows,
+    recall,
+    recall_followed,
+    remember,
+    taken_since,
+)
 from syncer.service.turns import Turns
+from syncer.state.owner import is_gone
 
-RunMapping: TypeAlias = Callable[[CollectionMapping, RunOptions], Awaitable[RunReport]]
-#: of a mapping's schedule
-JobId: TypeAlias = str
+#: carries out a run; asks, once it has the lease, whether it is wanted still, and is `locked` if not
+RunMapping: TypeAlias = Callable[[CollectionMapping, RunOptions, Callable[[], bool]], Awaitable[RunReport]]
 
-#: seconds between two looks whether another process has finished with a mapping
-LOOK = 15.0
+#: seconds between two looks whether another process has finished with a mapping, or a pause was taken back
+LOOK = 5.0
 
 _log = logging.getLogger(__name__)
-
-_SAID = {
-    Ending.FOLDED: "is covered by the run that already waits",
-    Ending.COVERED: "is covered by a run of another process, begun by its schedules",
-    Ending.DEFERRED: "had not begun when the stop came; the next start catches up",
-    Ending.DROPPED: "had not begun when the mapping was removed from the file",
-}
 
 
 class Scheduler:
@@ -65,10 +72,11 @@ class Scheduler:
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         look: float = LOOK,
+        timer: AsyncIOScheduler | None = None,
     ) -> None:
         """`concurrency`: mappings running at once. `sleep` and `monotonic` serve the watch on the clock.
 
-        `look`: seconds between two looks whether another process has finished with a mapping.
+        `look`: seconds between two looks whether another process has finished with a mapping, or has resumed it.
         """
         self._configured = mappings
         self._run = run
@@ -77,23 +85,66 @@ class Scheduler:
         self._notice = notice
         self._monotonic = monotonic
         self._sleep = sleep
-        self._timer = new_timer()
+        self._look = look
+        self._agenda = Agenda(self._fired, now=now, timer=timer)
         self._turns = Turns(self._carry_out, concurrency=concurrency)
-        self._owed = Owed(self._is_free, self._queue, pause=look)
+        #: fires whose mapping runs in another process, and those that may not begin yet
+        self._owed = Owed(self._until_free, self._queue, pause=look)
+        self._held = Owed(self._until_allowed, self._queue, pause=look)
+        self._going: dict[str, Fire] = {}
         self._mappings: dict[str, CollectionMapping] = {}
-        #: of every planned schedule: the fire it counts from
-        self._last: dict[JobId, datetime] = {}
         self._endings: Counter[tuple[str, Ending]] = Counter()
         self._replacing = asyncio.Lock()
+        #: set once schedules are planned
+        self.planned = asyncio.Event()
         self._draining = False
 
     def __repr__(self) -> str:
-        return f"<Scheduler schedules={len(self._last)} {self._turns!r}{' draining' if self._draining else ''}>"
+        return f"<Scheduler schedules={len(self._agenda)} {self._turns!r}{' draining' if self._draining else ''}>"
 
     @property
     def endings(self) -> Mapping[tuple[str, Ending], int]:
         """How many fires of each mapping ended how, since the start."""
         return dict(self._endings)
+
+    @property
+    def waiting(self) -> Sequence[str]:
+        """Mappings whose fire waits for anything."""
+        return sorted({fire.mapping for fire in self._waiting()})
+
+    @property
+    def ready(self) -> bool:
+        """Whether schedules are planned and fires taken up."""
+        return self.planned.is_set() and not self._draining
+
+    @property
+    def overdue(self) -> datetime | None:
+        """Since when a fire has been due that did not come, where that is far too long ago: nothing wakes us."""
+        return self._agenda.overdue()
+
+    def next_fire(self, mapping: str) -> datetime | None:
+        """When its schedules want it next; at the end of a blackout, if that is when it would begin."""
+        due, known = self._agenda.next_due(mapping), self._mappings.get(mapping)
+        return (blackout_end(known.blackouts, due) or due) if due is not None and known is not None else due
+
+    def ask(self, mapping: str, mode: Mode) -> bool:
+        """Run a mapping because a person wants it. False: merged into a fire that waits, which then waits no longer."""
+        now = self._now()
+        fire = Fire(mapping=mapping, mode=mode, trigger="page", at={}, wished=True, due=now, until=now)
+        held = self._held.take(mapping)
+        if held is not None:
+            self._end(fire, Ending.FOLDED)
+            self._queue(held.with_(fire))
+            return False
+        if self._owed.merge(fire):
+            self._end(fire, Ending.FOLDED)
+            return False
+        return self._queue(fire)
+
+    def look(self) -> None:
+        """Something changed: ask at once whether what waits may begin."""
+        self._held.look()
+        self._owed.look()
 
     async def serve(self, stop: asyncio.Event, interrupt: Callable[[], None]) -> None:
         """Run until `stop` is set; then begin nothing, tell running runs to stop by `interrupt`, await them.
@@ -102,7 +153,7 @@ class Scheduler:
             StateError: the recorded fires cannot be read at the start.
         """
         try:
-            self._timer.start()
+            self._agenda.start()
             await self.replace(self._configured)
             await self._watch_until(stop)
         finally:
@@ -122,112 +173,135 @@ class Scheduler:
             watch.cancel()
             stopped.cancel()
 
-    async def replace(self, mappings: Sequence[CollectionMapping]) -> None:
-        """Plan these mappings instead. Schedules that stay keep their next fire; running runs are left alone.
+    async def replace(self, mappings: Sequence[CollectionMapping], also: Callable[[], None] = lambda: None) -> None:
+        """Plan these mappings instead, and do what else the same moment takes.
+
+        Schedules that stay keep their next fire; running runs are left alone.
 
         Raises:
             StateError: the recorded fires cannot be read; the old plan stays.
         """
-        wanted = {_job_id(each.name, plan): (each.name, plan) for each in mappings for plan in each.schedules}
+        wanted = {job_id(each.name, plan): (each.name, plan) for each in mappings for plan in each.schedules}
         async with self._replacing:
             now = self._now()
-            unknown = [pair for job, pair in wanted.items() if job not in self._last]
-            seen = await asyncio.to_thread(self._recall, unknown, now)
+            unknown = [pair for job, pair in wanted.items() if job not in self._agenda]
+            following = [each for each in mappings if follows(each) and each.name not in self._followers]
+            seen = await asyncio.to_thread(recall, self._fires, unknown, now)
+            missed = await asyncio.to_thread(recall_followed, self._fires, following, now)
             if self._draining:
                 return
             # Nothing awaits from here on, so no fire sees half a plan.
+            also()
             self._mappings = {mapping.name: mapping for mapping in mappings}
-            for job in self._last.keys() - wanted.keys():
-                self._timer.remove_job(job)
-                del self._last[job]
-            for name, schedule, last, trigger in seen:
-                self._plan(name, schedule, last, trigger, now)
+            self._agenda.keep({job: schedule for job, (_, schedule) in wanted.items()})
+            for each in seen:
+                self._plan(each, now)
+            for fire in missed:
+                self._offer(fire, missed_since=fire.first)
+            self.planned.set()
+            self.look()
 
-    def _recall(
-        self, unknown: Iterable[tuple[str, Schedule]], now: datetime
-    ) -> list[tuple[str, Schedule, datetime, Trigger]]:
-        """The last fires of schedules, and what a fire that is due by now is called. Blocks."""
-        recalled: list[tuple[str, Schedule, datetime, Trigger]] = []
-        for name, schedule in unknown:
-            last = self._fires.last_fire(name, schedule_key(schedule))
-            if last is not None:
-                recalled.append((name, schedule, believed(last, now), "catch-up"))
-            else:
-                baseline = first_seen(schedule, now)
-                self._fires.record_fire(name, schedule_key(schedule), baseline)
-                recalled.append((name, schedule, baseline, "schedule"))
-        return recalled
+    @property
+    def _followers(self) -> Sequence[str]:
+        return [each.name for each in self._mappings.values() if follows(each)]
 
-    def _plan(self, name: str, schedule: Schedule, last: datetime, trigger: Trigger, now: datetime) -> None:
-        """Have the timer wake us for a schedule; fire at once where a fire time has passed."""
-        job = _job_id(name, schedule)
-        due = fire_after(schedule, last) <= now
-        self._last[job] = now if due else last
-        self._timer.add_job(
-            self._fired,
-            ScheduleTrigger(schedule),
-            args=(name, schedule),
-            kwargs={"at": now},  # the timer puts the fire time in its place
-            id=job,
-            name=job,
-            next_run_time=fire_after(schedule, self._last[job]),
-        )
-        if due:
-            self._offer(name, schedule, trigger, at=now, missed_since=last if trigger == "catch-up" else None)
+    def _plan(self, recalled: Recalled, now: datetime) -> None:
+        """Plan a schedule, and fire at once where a fire time has passed."""
+        name, schedule, last = recalled.mapping, recalled.schedule, recalled.last
+        missed = self._agenda.plan(name, schedule, last, now)
+        if missed is not None:
+            fire = _fire(name, schedule, recalled.trigger, at=now, due=missed)
+            self._offer(fire, missed_since=last if recalled.trigger == "catch-up" else None)
 
-    def _fired(self, name: str, schedule: Schedule, *, at: datetime) -> None:
-        """A schedule is due. When the fire after it has passed as well, we slept: this is a catch-up."""
-        now = self._now()
-        late = fire_after(schedule, at) <= now
-        self._last[_job_id(name, schedule)] = now if late else at
-        if late:
-            self._offer(name, schedule, "catch-up", at=now, missed_since=at)
-        else:
-            self._offer(name, schedule, "schedule", at=at)
+    def _fired(self, mapping: str, schedule: Schedule, *, at: datetime, due: datetime, late: bool) -> None:
+        """A schedule is due."""
+        fire = _fire(mapping, schedule, "catch-up" if late else "schedule", at=at, due=due)
+        self._offer(fire, missed_since=due if late else None)
 
-    def _offer(
-        self,
-        name: str,
-        schedule: Schedule,
-        trigger: Trigger,
-        *,
-        at: datetime,
-        missed_since: datetime | None = None,
-    ) -> None:
+    def _offer(self, fire: Fire, missed_since: datetime | None = None) -> None:
         """Queue a fire; say so where it makes up for missed ones or falls together with another."""
-        fire = Fire(mapping=name, mode=schedule.mode, trigger=trigger, at={schedule_key(schedule): at})
         if missed_since is not None:
-            self._say(name, f"{fire} missed fires since {missed_since:%Y-%m-%dT%H:%M:%SZ}; one run catches up")
-        if self._owed.merge(fire):
+            told = f"{fire} missed fires since {missed_since:%Y-%m-%dT%H:%M:%SZ}; one run catches up"
+            self._say(fire.mapping, told)
+        if self._owed.merge(fire) or self._held.merge(fire):
             self._end(fire, Ending.FOLDED)
         else:
             self._queue(fire)
 
-    def _queue(self, fire: Fire) -> None:
-        """Have a fire carried out when it is its turn."""
-        if not self._turns.offer(fire):
+    def _queue(self, fire: Fire) -> bool:
+        """Have a fire carried out when it is its turn. False: merged into one that waits for its turn."""
+        queued = self._turns.offer(fire)
+        if not queued:
             self._end(fire, Ending.FOLDED)
+        return queued
 
     def _owe(self, fire: Fire) -> None:
         """Another process runs the mapping: the fire waits for that to end. Said once."""
         if self._draining:
             self._end(fire, Ending.DEFERRED)
-            return
-        if self._owed.merge(fire):
+        elif self._owed.merge(fire):
             self._end(fire, Ending.FOLDED)
-            return
-        self._owed.owe(replace(fire, waited=True))
-        if not fire.waited:
-            self._say(fire.mapping, f"{fire} found the mapping running in another process and waits for that to end")
+        else:
+            self._owed.owe(replace(fire, waited=True))
+            if not fire.waited:
+                told = f"{fire} found the mapping running in another process and waits for that to end"
+                self._say(fire.mapping, told)
 
-    async def _is_free(self, mapping: str) -> bool:
-        """Whether nobody holds the mapping's lease. A state that cannot tell lets the fire find out."""
+    def _hold(self, fire: Fire, why: Hindrance) -> None:
+        """It may not begin yet: the fire waits. Said once for each reason."""
+        if self._draining:
+            self._end(fire, Ending.DEFERRED)
+        elif self._held.merge(fire):
+            self._end(fire, Ending.FOLDED)
+        else:
+            self._held.owe(replace(fire, held=why.told), why.seconds)
+            if fire.held != why.told:
+                self._say(fire.mapping, f"{fire} waits: {why.told}")
+
+    async def _until_free(self, fire: Fire) -> float:
+        """Nothing, once nobody holds the mapping's lease. A state that cannot tell lets the fire find out."""
         try:
             leases = await asyncio.to_thread(self._fires.leases)
         except SyncerError:
-            return True
+            return 0.0
         now = self._now()
-        return not any(lease.mapping == mapping and lease.expires_at > now for lease in leases)
+        held = (each for each in leases if each.mapping == fire.mapping and each.expires_at > now)
+        return self._look if any(not is_gone(each.owner) for each in held) else 0.0
+
+    async def _until_allowed(self, fire: Fire) -> float:
+        """Nothing, once nothing speaks against its beginning."""
+        try:
+            why = await self._hindrance(fire)
+        except SyncerError:
+            return self._look
+        return why.seconds if why is not None else 0.0
+
+    async def _hindrance(self, fire: Fire) -> Hindrance | None:
+        """Why a fire may not begin yet."""
+        if fire.wished or fire.mapping not in self._mappings:
+            return None
+        paused = await asyncio.to_thread(self._fires.pauses)
+        mapping = self._mappings.get(fire.mapping)
+        if mapping is None:
+            return None
+        others = [name for name in mapping.after if self._unfinished(name, fire.last, paused)]
+        return hindrance(mapping, paused, others, self._now(), self._look)
+
+    def _unfinished(self, mapping: str, until: datetime, paused: Collection[str]) -> bool:
+        """Whether a run of the mapping is going on, or is to come, that was due by then. Not where it is paused."""
+        going, known = self._going.get(mapping), self._mappings.get(mapping)
+        if going is not None and going.first <= until:
+            return True
+        if known is None or mapping in paused:
+            return False
+        waits = any(fire.mapping == mapping and fire.first <= until for fire in self._waiting())
+        before = known.after if follows(known) else ()
+        return (
+            waits or self._agenda.owes(mapping, until) or any(self._unfinished(each, until, paused) for each in before)
+        )
+
+    def _waiting(self) -> Sequence[Fire]:
+        return (*self._turns.waiting, *self._owed.fires, *self._held.fires)
 
     async def _carry_out(self, fire: Fire) -> None:
         """One fire, from taking it up to its ending. A job boundary: one mapping's trouble stays its own."""
@@ -236,6 +310,11 @@ class Scheduler:
             self._end(fire, Ending.DROPPED)
             return
         try:
+            why = await self._hindrance(fire)
+            if why is not None:
+                self._hold(fire, why)
+                return
+            self._going[fire.mapping] = fire
             ending = await self._run_for(mapping, fire)
         except SyncerError as error:
             self._end(fire, Ending.FAILED, f"failed: {error}")
@@ -247,59 +326,70 @@ class Scheduler:
                 self._owe(fire)
             else:
                 self._end(fire, ending)
+        finally:
+            if self._going.pop(fire.mapping, None) is not None:
+                self._held.look()
 
     async def _run_for(self, mapping: CollectionMapping, fire: Fire) -> Ending | None:
         """Record the fire and run. The record is taken back if a stop comes first or in the middle.
 
         Returns None, and takes the record back, when another process runs the mapping.
         """
-        before = await asyncio.to_thread(self._record, mapping.name, fire.at)
+        before = await asyncio.to_thread(remember, self._fires, mapping.name, fire.at)
         if self._draining:
-            await asyncio.to_thread(self._record, mapping.name, before)
+            await asyncio.to_thread(remember, self._fires, mapping.name, before)
             return Ending.DEFERRED
-        if fire.waited and any(map(fire.covered_by, await asyncio.to_thread(self._fires.runs, mapping.name, 1))):
+        known = self._mappings.get(mapping.name, mapping)  # a reload may have come in between
+        since = taken_since(known, fire, before)
+
+        covered = await asyncio.to_thread(covering, self._fires, fire, since)
+        if covered is not None:
+            later = {key: before[key] for key, at in since.items() if key in before and before[key] >= at}
+            await asyncio.to_thread(remember, self._fires, known.name, later)
+            self._agenda.recount(known.name, later)
+            self._follow(covered, fire.first)
             return Ending.COVERED
-        report = await self._run(mapping, RunOptions(mode=fire.mode, trigger=fire.trigger))
+        options = RunOptions(mode=fire.mode, trigger=fire.trigger)
+        report = await self._run(known, options, lambda: covering(self._fires, fire, since) is None)
         if report.outcome in (Outcome.INTERRUPTED, Outcome.LOCKED):
-            await asyncio.to_thread(self._record, mapping.name, before)
+            await asyncio.to_thread(remember, self._fires, mapping.name, before)
+        self._follow(report, fire.first)
         return None if report.outcome is Outcome.LOCKED else Ending.RAN
 
-    def _record(self, mapping: str, fires: Mapping[str, datetime]) -> dict[str, datetime]:
-        """Remember fires; returns what was remembered before. Blocks."""
-        before = {schedule: self._fires.last_fire(mapping, schedule) for schedule in fires}
-        for schedule, at in fires.items():
-            self._fires.record_fire(mapping, schedule, at)
-        return {schedule: at for schedule, at in before.items() if at is not None}
+    def _follow(self, run: RunReport, due: datetime) -> None:
+        """Have the mappings run that have no time of their own and go after this one. They were due when it was."""
+        for each in self._mappings.values():
+            if self._draining or run.mapping not in each.after or not follows(each):
+                continue
+            if well(run):
+                self._offer(following(each, run, "after", due))
+            elif run.outcome is Outcome.FAILED:
+                self._say(each.name, f"it does not run now: it goes after {run.mapping}, whose run failed")
 
     def _end(self, fire: Fire, ending: Ending, said: str | None = None) -> None:
         """Count how a fire ended, and say so unless a run report does."""
         self._endings[fire.mapping, ending] += 1
         if ending is not Ending.RAN:
-            self._say(fire.mapping, f"{fire} {said or _SAID[ending]}")
+            self._say(fire.mapping, f"{fire} {said or SAID[ending]}")
 
     def _say(self, mapping: str, what: str) -> None:
-        self._notice(Noticed(mapping=mapping, message=f"the schedule {what}"))
+        self._notice(Noticed(mapping=mapping, message=what))
 
     def _clock_jumped(self, difference: timedelta) -> None:
-        """Work out the fires again, which wakes the timer. A clock set back may only bring a fire forward."""
         _log.warning("the clock moved by %+.0f s; working out the next fires again", difference.total_seconds())
-        now = self._now()
-        for job in self._timer.get_jobs():
-            _, schedule = job.args
-            self._last[job.id] = believed(self._last[job.id], now)
-            self._timer.modify_job(job.id, next_run_time=fire_after(schedule, self._last[job.id]))
+        self._agenda.clock_jumped()
+        self.look()
 
     async def _drain(self, interrupt: Callable[[], None]) -> None:
         """Begin nothing more, defer what waits, stop what runs and wait for it."""
         self._draining = True
-        if self._timer.running:
-            self._timer.shutdown(wait=False)
-            await asyncio.sleep(0)  # APScheduler shuts down in the loop's next round
-        for fire in (*self._turns.dismiss(), *self._owed.dismiss()):
+        await self._agenda.stop()
+        for fire in (*self._turns.dismiss(), *self._owed.dismiss(), *self._held.dismiss()):
             self._end(fire, Ending.DEFERRED)
         interrupt()
         await self._turns.idle()
 
 
-def _job_id(mapping: str, schedule: Schedule) -> JobId:
-    return f"{mapping}|{schedule_key(schedule)}"
+def _fire(mapping: str, schedule: Schedule, trigger: Trigger, *, at: datetime, due: datetime) -> Fire:
+    """A fire of one schedule."""
+    return Fire(mapping=mapping, mode=schedule.mode, trigger=trigger, at={schedule_key(schedule): at}, due=due)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from syncer.service.fires import Fire
 
@@ -31,6 +31,11 @@ class Turns:
         if fire.mapping not in self._workers:
             self._workers[fire.mapping] = asyncio.create_task(self._work(fire.mapping))
         return waiting is None
+
+    @property
+    def waiting(self) -> Sequence[Fire]:
+        """Fires whose turn has not come."""
+        return tuple(self._waiting.values())
 
     def dismiss(self) -> list[Fire]:
         """Take back the fires that wait."""

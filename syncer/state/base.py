@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
-from syncer.core.model import Checkpoint, DeadLetter, Doubt, Lease, PropertyType, RunReport
+from syncer.core.model import Checkpoint, DeadLetter, Doubt, Lease, Outcome, PropertyType, RunReport
 from syncer.core.tombstone import BORN, UNSURE
 
 
@@ -16,6 +16,17 @@ class Fingerprint(NamedTuple):
 
     digest: bytes
     sent_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """Dead letters that were refused for the same reason."""
+
+    code: str
+    count: int
+    #: when the oldest and the newest of them were refused
+    first: datetime
+    last: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +156,22 @@ class Store(Protocol):
         With `until`, those that began then or before.
         """
 
+    def run(self, run_id: str) -> RunReport | None:
+        """The run of this id."""
+
+    def latest_runs(
+        self,
+        mappings: Sequence[str],
+        limit: int,
+        *,
+        outcomes: Sequence[Outcome] | None = None,
+        without: Sequence[str] = (),
+    ) -> Mapping[str, Sequence[RunReport]]:
+        """Of each of these mappings what `runs` tells of it; all in one look.
+
+        With `outcomes`, those that ended so; `without` those that these triggers began.
+        """
+
     def sent_since(self, moment: datetime) -> int:
         """Objects, tombstones included, that runs sent which began then or later; those that are going on count too."""
 
@@ -161,11 +188,19 @@ class Store(Protocol):
         numbers: Sequence[int] | None = None,
         ids: Sequence[str] | None = None,
         limit: int | None = None,
+        code: str | None = None,
+        after: int = 0,
     ) -> Sequence[DeadLetter]:
-        """Dead letters, oldest first; of all objects or of those with these ids. A number is given only once."""
+        """Dead letters, oldest first; of all objects or of those with these ids. A number is given only once.
+
+        With `code`, those refused for this reason; with `after`, those of a higher number.
+        """
 
     def dead_letter_counts(self) -> Mapping[str, int]:
         """How many each mapping has."""
+
+    def dead_letter_causes(self, mapping: str) -> Sequence[Cause]:
+        """The mapping's dead letters by their code, the most frequent first."""
 
     def discard(self, numbers: Sequence[int]) -> int:
         """Remove dead letters; returns how many there were."""
@@ -173,8 +208,20 @@ class Store(Protocol):
     def last_fire(self, mapping: str, schedule: str) -> datetime | None:
         """When this schedule last fired, or was first seen."""
 
+    def last_fires(self) -> Mapping[tuple[str, str], datetime]:
+        """`last_fire` of every mapping and schedule that has one."""
+
     def record_fire(self, mapping: str, schedule: str, at: datetime) -> None:
         """Remember a fire."""
+
+    def pauses(self) -> Mapping[str, datetime]:
+        """Mappings whose schedules begin no run, and since when."""
+
+    def pause(self, mapping: str, at: datetime) -> None:
+        """Remember a pause; one that is there stays as it is."""
+
+    def resume(self, mapping: str) -> None:
+        """Forget the mapping's pause."""
 
     def close(self) -> None:
         """Let go of the connections. Idempotent."""

@@ -27,6 +27,8 @@ T = TypeVar("T")
 PATIENCE: Final = 10
 _WRITES: Final = "syncer_writes"
 _PATIENT_DRIVERS: Final = ("psycopg", "pymysql")
+#: where each statement of our transactions sees what was committed before it began
+_BY_STATEMENT: Final = ("postgresql", "mysql", "mariadb")
 # a stopped holder of a row lock must not stop the others: the server ends its transaction
 _POSTGRES_LIMITS: Final = (
     f"SELECT set_config('lock_timeout', '{PATIENCE}s', true), "
@@ -61,6 +63,18 @@ class Database:
     def write(self, work: Callable[[Connection], T]) -> T:
         """Do the work in a transaction: afterwards all is durable, or none. Deadlocks are tried again."""
         return self._attempt(lambda: self._transact(self._writer, work))
+
+    def snapshot(self, work: Callable[[Connection], T]) -> T:
+        """Do the work in a transaction for reading in which every statement sees the same moment."""
+
+        def attempt() -> T:
+            with self._engine.connect() as connection:
+                if self.dialect.name in _BY_STATEMENT:
+                    connection = connection.execution_options(isolation_level="REPEATABLE READ")
+                with connection.begin():
+                    return work(connection)
+
+        return self._attempt(attempt)
 
     def session(self, work: Callable[[Connection], T]) -> T:
         """Do the work with a connection for writing. It commits by itself; the rest is rolled back."""

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from syncer.core.model import Checkpoint, DeadLetter, Doubt, Lease, PropertyType, RunReport
+from syncer.core.model import Checkpoint, DeadLetter, Doubt, Lease, Outcome, PropertyType, RunReport
 from syncer.core.tombstone import GONE
-from syncer.state.base import Commit, Fingerprint, latest_letters, outdated_ids, require_fit
+from syncer.state.base import Cause, Commit, Fingerprint, latest_letters, outdated_ids, require_fit
 from syncer.state.tenure import Tenure, lost, succeed
 
 
@@ -30,6 +30,7 @@ class MemoryStore:
         self._doubts: dict[str, dict[tuple[str, int], Doubt]] = {}
         self._property_types: dict[str, dict[str, PropertyType]] = {}
         self._fires: dict[tuple[str, str], datetime] = {}
+        self._pauses: dict[str, datetime] = {}
 
     def __repr__(self) -> str:
         return f"MemoryStore({len(self._checkpoints)} checkpoints, {len(self._dead_letters)} dead letters)"
@@ -172,6 +173,29 @@ class MemoryStore:
         chosen = (run for run in reversed(newest_last) if mapping in (None, run.mapping))
         return tuple(run for run in chosen if until is None or run.started_at <= until)[:limit]
 
+    def run(self, run_id: str) -> RunReport | None:
+        """See `Store.run`."""
+        with self._lock:
+            return self._runs.get(run_id)
+
+    def latest_runs(
+        self,
+        mappings: Sequence[str],
+        limit: int,
+        *,
+        outcomes: Sequence[Outcome] | None = None,
+        without: Sequence[str] = (),
+    ) -> Mapping[str, Sequence[RunReport]]:
+        """See `Store.latest_runs`."""
+        with self._lock:
+            told = {name: self.runs(name, len(self._runs)) for name in mappings}
+        return {
+            name: tuple(
+                each for each in runs if (outcomes is None or each.outcome in outcomes) and each.trigger not in without
+            )[:limit]
+            for name, runs in told.items()
+        }
+
     def sent_since(self, moment: datetime) -> int:
         """See `Store.sent_since`."""
         with self._lock:
@@ -196,6 +220,8 @@ class MemoryStore:
         numbers: Sequence[int] | None = None,
         ids: Sequence[str] | None = None,
         limit: int | None = None,
+        code: str | None = None,
+        after: int = 0,
     ) -> Sequence[DeadLetter]:
         """See `Store.dead_letters`."""
         with self._lock:
@@ -205,6 +231,8 @@ class MemoryStore:
                 if mapping in (None, letter.mapping)
                 and (numbers is None or number in numbers)
                 and (ids is None or letter.rejection.id in ids)
+                and code in (None, letter.rejection.code)
+                and number > after
             ]
         return tuple(chosen[:limit])
 
@@ -212,6 +240,14 @@ class MemoryStore:
         """See `Store.dead_letter_counts`."""
         with self._lock:
             return dict(Counter(letter.mapping for letter in self._dead_letters.values()))
+
+    def dead_letter_causes(self, mapping: str) -> Sequence[Cause]:
+        """See `Store.dead_letter_causes`."""
+        times: dict[str, list[datetime]] = {}
+        for letter in self.dead_letters(mapping):
+            times.setdefault(letter.rejection.code, []).append(letter.created_at)
+        found = [Cause(code=code, count=len(all_), first=min(all_), last=max(all_)) for code, all_ in times.items()]
+        return tuple(sorted(found, key=lambda each: (-each.count, each.code)))
 
     def discard(self, numbers: Sequence[int]) -> int:
         """See `Store.discard`."""
@@ -223,10 +259,30 @@ class MemoryStore:
         with self._lock:
             return self._fires.get((mapping, schedule))
 
+    def last_fires(self) -> Mapping[tuple[str, str], datetime]:
+        """See `Store.last_fires`."""
+        with self._lock:
+            return dict(self._fires)
+
     def record_fire(self, mapping: str, schedule: str, at: datetime) -> None:
         """See `Store.record_fire`."""
         with self._lock:
             self._fires[mapping, schedule] = at
+
+    def pauses(self) -> Mapping[str, datetime]:
+        """See `Store.pauses`."""
+        with self._lock:
+            return dict(self._pauses)
+
+    def pause(self, mapping: str, at: datetime) -> None:
+        """See `Store.pause`."""
+        with self._lock:
+            self._pauses.setdefault(mapping, at)
+
+    def resume(self, mapping: str) -> None:
+        """See `Store.resume`."""
+        with self._lock:
+            self._pauses.pop(mapping, None)
 
     def close(self) -> None:
         """See `Store.close`."""

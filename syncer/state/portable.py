@@ -74,6 +74,11 @@ def create(connection: Connection) -> None:
     connection.commit()
 
 
+def create_table(connection: Connection, table: Table) -> None:
+    """Make one table that is not there yet."""
+    _twins[table].create(connection, checkfirst=True)
+
+
 def put(
     connection: Connection, table: Table, rows: Sequence[Row], key: Sequence[str] = (), *, replace: bool = True
 ) -> None:
@@ -96,6 +101,21 @@ def add(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
         numbers = _next(connection, table, len(rows))
         rows = [{**row, "number": number} for row, number in zip(rows, numbers, strict=True)]
     connection.execute(insert(_twins.get(table, table)), rows)
+
+
+def add_numbered(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+    """Insert the rows with the numbers they have."""
+    connection.execute(insert(_twins.get(table, table)), rows)
+
+
+def last_number(connection: Connection, name: str) -> int:
+    """The last number that was given in this table."""
+    return int(connection.execute(select(_numbers.c.last).where(_numbers.c.name == name)).scalar() or 0)
+
+
+def count_on(connection: Connection, name: str, last: int) -> None:
+    """Let the next number of this table be the one after."""
+    connection.execute(update(_numbers).where(_numbers.c.name == name).values(last=last))
 
 
 def take_turn(connection: Connection) -> None:

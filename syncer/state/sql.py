@@ -14,10 +14,10 @@ from typing import Final, TypeVar
 
 from sqlalchemy import Connection, and_, bindparam, delete, func, select
 
-from syncer.core.model import Checkpoint, DeadLetter, Doubt, Lease, PropertyType, RunReport
+from syncer.core.model import Checkpoint, DeadLetter, Doubt, Lease, Outcome, PropertyType, RunReport
 from syncer.errors import StateUnwritable
-from syncer.state import known, leases, rows, tables
-from syncer.state.base import Commit, Fingerprint, latest_letters, outdated_ids, require_fit
+from syncer.state import glance, known, leases, rows, tables
+from syncer.state.base import Cause, Commit, Fingerprint, latest_letters, outdated_ids, require_fit
 from syncer.state.clocks import ahead, utc_now
 from syncer.state.database import Database
 from syncer.state.writing import add, put, put_absent
@@ -38,6 +38,11 @@ class SqlStore:
 
     def __repr__(self) -> str:
         return f"SqlStore({self._database.place})"
+
+    @property
+    def database(self) -> Database:
+        """Where it keeps its tables."""
+        return self._database
 
     def acquire(self, mapping: str, owner: str, now: datetime, ttl: timedelta) -> Lease:
         """See `Store.acquire`."""
@@ -156,6 +161,25 @@ class SqlStore:
         found = self._database.read(lambda connection: connection.execute(query).mappings().all())
         return tuple(map(rows.run_of, found))
 
+    def run(self, run_id: str) -> RunReport | None:
+        """See `Store.run`."""
+        query = select(tables.runs).where(tables.runs.c.run_id == run_id)
+        found = self._database.read(lambda connection: connection.execute(query).mappings().one_or_none())
+        return None if found is None else rows.run_of(found)
+
+    def latest_runs(
+        self,
+        mappings: Sequence[str],
+        limit: int,
+        *,
+        outcomes: Sequence[Outcome] | None = None,
+        without: Sequence[str] = (),
+    ) -> Mapping[str, Sequence[RunReport]]:
+        """See `Store.latest_runs`."""
+        return self._database.read(
+            lambda connection: glance.latest_runs(connection, mappings, limit, outcomes=outcomes, without=without)
+        )
+
     def sent_since(self, moment: datetime) -> int:
         """See `Store.sent_since`."""
         table = tables.runs
@@ -188,12 +212,16 @@ class SqlStore:
         numbers: Sequence[int] | None = None,
         ids: Sequence[str] | None = None,
         limit: int | None = None,
+        code: str | None = None,
+        after: int = 0,
     ) -> Sequence[DeadLetter]:
         """See `Store.dead_letters`."""
         table = tables.dead_letters
-        query = select(table).order_by(table.c.number).limit(limit)
+        query = select(table).where(table.c.number > after).order_by(table.c.number).limit(limit)
         if mapping is not None:
             query = query.where(table.c.mapping == mapping)
+        if code is not None:
+            query = query.where(table.c.code == code)
         if ids is not None:
             query = query.where(table.c.object.in_([rows.id_digest(each) for each in ids]))
         queries = [query]
@@ -212,6 +240,10 @@ class SqlStore:
         found = self._database.read(lambda connection: connection.execute(query).all())
         return {row.mapping: row.letters for row in found}
 
+    def dead_letter_causes(self, mapping: str) -> Sequence[Cause]:
+        """See `Store.dead_letter_causes`."""
+        return self._database.read(lambda connection: glance.causes(connection, mapping))
+
     def discard(self, numbers: Sequence[int]) -> int:
         """See `Store.discard`."""
         return self._database.write(lambda connection: _remove(connection, numbers))
@@ -222,10 +254,29 @@ class SqlStore:
         query = select(table.c.fired_at).where(table.c.mapping == mapping, table.c.schedule == schedule)
         return self._database.read(lambda connection: connection.execute(query).scalar_one_or_none())
 
+    def last_fires(self) -> Mapping[tuple[str, str], datetime]:
+        """See `Store.last_fires`."""
+        return self._database.read(glance.last_fires)
+
     def record_fire(self, mapping: str, schedule: str, at: datetime) -> None:
         """See `Store.record_fire`."""
         row = {"mapping": mapping, "schedule": schedule, "fired_at": at}
         self._database.write(lambda connection: put(connection, tables.fires, [row]))
+
+    def pauses(self) -> Mapping[str, datetime]:
+        """See `Store.pauses`."""
+        found = self._database.read(lambda connection: connection.execute(select(tables.pauses)).all())
+        return {row.mapping: row.since for row in found}
+
+    def pause(self, mapping: str, at: datetime) -> None:
+        """See `Store.pause`."""
+        row = {"mapping": mapping, "since": at}
+        self._database.write(lambda connection: put_absent(connection, tables.pauses, row))
+
+    def resume(self, mapping: str) -> None:
+        """See `Store.resume`."""
+        table = tables.pauses
+        self._database.write(lambda connection: connection.execute(delete(table).where(table.c.mapping == mapping)))
 
     def close(self) -> None:
         """See `Store.close`."""

@@ -169,3 +169,9 @@ fires = _table(
     Column("schedule", Words(_NAME), primary_key=True),
     Column("fired_at", Instant, nullable=False),
 )
+# mappings whose schedules begin no run
+pauses = _table(
+    "pauses",
+    _mapping(key=True),
+    Column("since", Instant, nullable=False),
+)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from http_server import Reply, Request, answer, serving
 from inside import Inside
 from project import Project
 from support import CONFIG, Told, assert_one_clear_error, runs_of
@@ -144,6 +146,46 @@ def test_a_large_object_is_a_dead_letter_by_bulk(project: Project, syncer: Insid
     assert "OBJECT_TOO_LARGE" in syncer("dead-letters", "list").out
     configure(syncer, "api: objects", LARGE)
     assert ran(syncer, "--select", "large")["large"]["sent"] == 2
+
+
+@pytest.mark.parametrize(("destination", "refused"), [("api: bulk", 2), ("api: auto", 2), ("api: objects", 0)])
+def test_check_and_preview_know_what_is_too_large(
+    project: Project, syncer: Inside, destination: str, refused: int
+) -> None:
+    """As the runs of any size would have it; a preview is of a small one."""
+    configure(syncer, destination, LARGE)
+    told = syncer("check", "--select", "large")
+    assert ("2 of the first 2 rows would be refused: OBJECT_TOO_LARGE" in told.out) == bool(refused), told
+    shown = syncer("preview", "large")
+    assert ("OBJECT_TOO_LARGE" in shown.err) == (destination == "api: bulk")
+    traced = json.loads(syncer("trace", "large", "1", "--output", "json").out)
+    assert traced["conclusion"] == ("rejected" if destination == "api: bulk" else "due")
+
+
+def test_preview_is_what_is_uploaded(syncer: Inside) -> None:
+    """The lines that it prints are, byte for byte, what an upload holds."""
+    configure(syncer, "api: bulk")
+    printed = syncer("preview", "rooms", "--limit", "400")
+    replies = {"start": (201, b'{"sync_id":"one"}'), "upload": (201, b'{"part_id":"one-1"}'), "finish": (202, b"{}")}
+
+    def api(request: Request) -> Reply:
+        status, body = replies[request.line.split("/")[2].split()[0]]
+        return answer(status, body, ("Content-Type", "application/json"))
+
+    with serving(api) as server:
+        text = (syncer.folder / "syncer.yaml").read_text("utf-8").replace("${ENDPOINT}", server.endpoint)
+        (syncer.folder / "syncer.yaml").write_text(text, "utf-8")
+        assert syncer("run", "--select", "rooms").code == 0
+    (upload,) = [request for request in server.requests if "/v0/upload" in request.line]
+    assert gzip.decompress(upload.body) == printed.out.encode()
+
+
+def test_preview_tells_of_the_other_form(syncer: Inside) -> None:
+    """Where the size of a run decides."""
+    configure(syncer, "bulk: {threshold: 100}")
+    shown = syncer("preview", "rooms", "--limit", "1")
+    assert json.loads(shown.out)["collection"] == "rooms"
+    assert shown.err == "A run of 100 objects or more uploads the same objects, one a line.\n"
 
 
 def plans_of(told: Told) -> dict[str, dict[str, object]]:

@@ -96,7 +96,7 @@ def test_a_record_that_cannot_be_sent(project: Project, syncer: Inside) -> None:
 def test_the_daemon_records_its_runs(project: Project, syncer: Inside) -> None:
     """Runs of `serve` are recorded while it goes on."""
     project.syncer.write("syncer.yaml", RECORDS.replace("tags: [people]", "schedules: [{every: 1h}]"))
-    with project.syncer.started("serve") as daemon:
+    with project.syncer.started("serve", "--port", "0") as daemon:
         until(lambda: records(project), daemon)
         daemon.send_signal(signal.SIGTERM)
         assert end_of(daemon).code == 143

@@ -27,7 +27,7 @@ def slowly_serving(project: Project) -> Iterator[subprocess.Popen[bytes]]:
     """The daemon with an API that takes its time, asked one request at a time."""
     with (
         running(create_app(project.warehouse, Faults(latency=0.3))) as url,
-        project.syncer.started("serve", ENDPOINT=url, MAX_IN_FLIGHT="1") as daemon,
+        project.syncer.started("serve", "--port", "0", ENDPOINT=url, MAX_IN_FLIGHT="1") as daemon,
     ):
         yield daemon
 
@@ -46,7 +46,7 @@ def give_email(project: Project, host: int, email: str) -> None:
 def test_serve(project: Project) -> None:
     """It runs at once and again and again, stops on SIGTERM with 143, and begins anew where it stopped."""
     scheduled(project, "1s")
-    with project.syncer.started("serve") as daemon:
+    with project.syncer.started("serve", "--port", "0") as daemon:
         until(lambda: project.warehouse.collections().get("hosts") == 60, daemon)
         give_email(project, 3, "new@example.com")
         until(lambda: email_of(project, 3)("new@example.com"), daemon)
@@ -57,7 +57,7 @@ def test_serve(project: Project) -> None:
     assert project.progress()["leases"] == []
     assert project.warehouse.collections() == {"hosts": 60}
     give_email(project, 4, "while-down@example.com")
-    with project.syncer.started("--log-format", "json", "serve") as daemon:
+    with project.syncer.started("--log-format", "json", "serve", "--port", "0") as daemon:
         until(lambda: email_of(project, 4)("while-down@example.com"), daemon)
         daemon.send_signal(signal.SIGINT)
         assert end_of(daemon).code == 130
@@ -67,14 +67,14 @@ def test_serve(project: Project) -> None:
 def test_missed_fires(project: Project) -> None:
     """A fire that passed while the daemon was down is made up for by one run at the start."""
     scheduled(project, "1h")
-    with project.syncer.started("serve") as daemon:
+    with project.syncer.started("serve", "--port", "0") as daemon:
         line_with("hosts: full run succeeded", daemon.stderr)
         daemon.send_signal(signal.SIGTERM)
         assert end_of(daemon).code == 143
     give_email(project, 5, "missed@example.com")
     three_hours = 3 * 3600 * 1_000_000  # instants are kept in microseconds
     execute(project.state, f"UPDATE syncer_fires SET fired_at = fired_at - {three_hours}")
-    with project.syncer.started("serve") as daemon:
+    with project.syncer.started("serve", "--port", "0") as daemon:
         until(lambda: email_of(project, 5)("missed@example.com"), daemon)
         daemon.send_signal(signal.SIGTERM)
         told = end_of(daemon)
@@ -120,7 +120,7 @@ def test_run_beside_the_daemon(project: Project) -> None:
 
     with (
         http_server.serving(held_back) as server,
-        project.syncer.started("serve", ENDPOINT=server.endpoint, MAX_IN_FLIGHT="1") as daemon,
+        project.syncer.started("serve", "--port", "0", ENDPOINT=server.endpoint, MAX_IN_FLIGHT="1") as daemon,
     ):
         until(lambda: server.requests, daemon)
         assert project.syncer("run", "--select", "hosts").code == 4

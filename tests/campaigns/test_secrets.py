@@ -240,7 +240,10 @@ def test_signals(syncer: CommandLine, signals: Sequence[signal.Signals], style: 
 def test_serve(syncer: CommandLine) -> None:
     """A daemon whose key is refused, and which goes on, tells nothing."""
     syncer.write("syncer.yaml", CONFIG + ROOMS.replace("}\n", ", schedules: [{every: 1s}]}\n"))
-    with serving(echo(401)) as server, syncer.started("-v", "serve", ENDPOINT=server.endpoint) as process:
+    with (
+        serving(echo(401)) as server,
+        syncer.started("-v", "serve", "--port", "0", ENDPOINT=server.endpoint) as process,
+    ):
         until(lambda: len(server.requests) >= 2, process)
         process.terminate()
         told = end_of(process)

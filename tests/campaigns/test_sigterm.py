@@ -52,7 +52,8 @@ class Signalled:
         return f"{which} to {self.command} after {self.requests} requests and {self.later * 1000:.0f} ms: {self.told}"
 
     def _carry_out(self, house: House) -> Told:
-        arguments = ["--log-format", "json", self.command, *["--output", "json"] * (self.command == "run")]
+        arguments = ["--log-format", "json", self.command]
+        arguments += ["--output", "json"] if self.command == "run" else ["--port", "0"]
         with house.syncer.started(*arguments) as process:
             until(lambda: house.arrived(process) >= self.requests or process.poll() is not None)
             time.sleep(self.later)

@@ -432,6 +432,17 @@ class TestFires:
         assert store.last_fire("hosts", "0 * * * *") == NOON + 2 * MINUTE
         assert store.last_fire("cities", "0 * * * *") is None
 
+    def test_pauses(self, store: Store) -> None:
+        """A pause holds from when it began, however often it is asked for, until it is taken back, once or twice."""
+        assert store.pauses() == {}
+        store.pause("rooms", NOON)
+        store.pause("rooms", NOON + MINUTE)
+        store.pause("hosts", NOON + MINUTE)
+        assert store.pauses() == {"rooms": NOON, "hosts": NOON + MINUTE}
+        store.resume("rooms")
+        store.resume("rooms")
+        assert store.pauses() == {"hosts": NOON + MINUTE}
+
 
 class TestExport:
     def test_export(self, store: Store) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -29,7 +29,9 @@ class Contested(Runs):
     fires: Remembered = field(default_factory=Remembered)
     refused: int = 0
 
-    async def run(self, mapping: CollectionMapping, options: RunOptions) -> RunReport:
+    async def run(
+        self, mapping: CollectionMapping, options: RunOptions, wanted: Callable[[], bool] = lambda: True
+    ) -> RunReport:
         """One run, if nobody holds the mapping."""
         try:
             lease = self.fires.acquire(mapping.name, "this daemon", utc_now(), HOUR)

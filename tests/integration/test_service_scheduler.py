@@ -97,7 +97,9 @@ class Runs:
         self.stop.set()
         self.go.set()
 
-    async def run(self, mapping: CollectionMapping, options: RunOptions) -> RunReport:
+    async def run(
+        self, mapping: CollectionMapping, options: RunOptions, wanted: Callable[[], bool] = lambda: True
+    ) -> RunReport:
         """One run."""
         self.overlapped |= mapping.name in self.busy
         self.busy.append(mapping.name)

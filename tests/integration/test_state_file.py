@@ -26,6 +26,7 @@ from sqlalchemy import Connection
 from syncer.errors import StateCorrupt, StateError, StateUnwritable
 from syncer.state import Commit, MemoryStore, Store, open_store
 from syncer.state.database import sqlite_database
+from syncer.state.migrations import STEPS
 from syncer.state.sql import SqlStore
 from syncer.state.sqlite_file import APPLICATION_ID
 
@@ -97,7 +98,8 @@ class TestOpening:
         with closing(sqlite3.connect(path)) as raw:
             assert raw.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
             assert raw.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-            assert raw.execute("SELECT content FROM syncer_meta WHERE name = 'version'").fetchone() == ("1",)
+            version = raw.execute("SELECT content FROM syncer_meta WHERE name = 'version'").fetchone()
+            assert version == (str(len(STEPS)),)
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
     def test_state_survives(self, filled: Path) -> None:

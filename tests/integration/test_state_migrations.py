@@ -36,11 +36,12 @@ def fail_half_way(connection: Connection) -> None:
 
 
 LATER = (*STEPS, add_a_column)
+BACKUP = f"syncer.db.backup-v{len(STEPS)}"
 
 
 @pytest.fixture(params=["sqlite", "postgres", "mariadb"])
 def state_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """URL of a store of version 1 with a checkpoint, on each kind of database."""
+    """URL of a store of this version with a checkpoint, on each kind of database."""
     url: str = f"sqlite:///{tmp_path / 'syncer.db'}"
     if request.param != "sqlite":
         url = request.getfixturevalue(f"{request.param}_url")
@@ -77,19 +78,30 @@ def test_upgrade(database: Database, state_url: str) -> None:
     """A later syncer takes the steps that are missing; an older one then refuses the store, naming both versions."""
     migrate(database, LATER)
     assert "note" in columns(database)
-    assert version_of(database, LATER) == 2
+    assert version_of(database, LATER) == len(LATER)
     for read_only in (False, True):
-        with pytest.raises(StateTooNew, match=r"version 2\b.* up to 1\b") as refused:
+        with pytest.raises(StateTooNew, match=rf"version {len(LATER)}\b.* up to {len(STEPS)}\b") as refused:
             open_store(state_url, read_only=read_only)
         assert "upgrade syncer" in str(refused.value.hint)
     migrate(database, LATER)
+
+
+def test_a_state_without_pauses(database: Database, state_url: str) -> None:
+    """A state that was made before there were pauses gets their table, and keeps all it has."""
+    database.write(lambda connection: connection.execute(text("DROP TABLE syncer_pauses")))
+    database.write(lambda connection: connection.execute(text("UPDATE syncer_meta SET content = '1'")))
+    with closing(open_store(state_url)) as store:
+        store.pause("rooms", NOON)
+        assert store.pauses() == {"rooms": NOON}
+        assert store.checkpoint("rooms") == checkpoint()
+    assert version_of(database) == len(STEPS)
 
 
 def test_failing_step(database: Database, state_url: str) -> None:
     """A step that fails leaves the version as it was, and where DDL can be rolled back the tables too."""
     with pytest.raises(StateCorrupt):
         migrate(database, (*STEPS, fail_half_way))
-    assert version_of(database, LATER) == 1
+    assert version_of(database, LATER) == len(STEPS)
     assert ("note" in columns(database)) == state_url.startswith("mysql")
     with closing(open_store(state_url)) as store:
         assert store.checkpoint("rooms") == checkpoint()
@@ -107,7 +119,7 @@ def test_two_upgrade_at_once(state_url: str) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(upgrade, range(4)))
     with closing(database_of(state_url)) as database:
-        assert version_of(database, LATER) == 2
+        assert version_of(database, LATER) == len(LATER)
 
 
 def test_reading_an_old_store(state_url: str, database: Database) -> None:
@@ -117,7 +129,7 @@ def test_reading_an_old_store(state_url: str, database: Database) -> None:
         # where DDL cannot be rolled back this is a creation that was interrupted
         assert open_store(state_url, read_only=True).checkpoints() == ()
         open_store(state_url).close()
-        assert version_of(database) == 1
+        assert version_of(database) == len(STEPS)
     else:
         with pytest.raises(StateCorrupt):
             open_store(state_url, read_only=True)
@@ -139,7 +151,7 @@ migrate(sqlite_database(Path(sys.argv[1]), read_only=False), (*STEPS, die_half_w
 class TestFile:
     @pytest.fixture
     def path(self, tmp_path: Path) -> Path:
-        """A state file of version 1 with a checkpoint."""
+        """A state file of this version with a checkpoint."""
         path = tmp_path / "syncer.db"
         with closing(open_store(f"sqlite:///{path}")) as store:
             lease = store.acquire("rooms", "a", NOON, MINUTE)
@@ -150,28 +162,28 @@ class TestFile:
         """Before an upgrade the file is copied; the copy is a state store of the old version, for its user alone."""
         with closing(sqlite_database(path, read_only=False)) as database:
             migrate(database, LATER, back_up=lambda version: back_up(database, path, version))
-        copy = path.with_name("syncer.db.backup-v1")
-        assert sorted(each.name for each in path.parent.iterdir()) == ["syncer.db", "syncer.db.backup-v1"]
+        copy = path.with_name(BACKUP)
+        assert sorted(each.name for each in path.parent.iterdir()) == ["syncer.db", BACKUP]
         assert copy.stat().st_mode & 0o777 == 0o600
         with closing(open_store(f"sqlite:///{copy}")) as store:
             assert store.checkpoint("rooms") == checkpoint()
 
     def test_an_old_backup_is_replaced(self, path: Path) -> None:
         """The copy is of the file as it is now, also where an earlier attempt left one."""
-        copy = path.with_name("syncer.db.backup-v1")
+        copy = path.with_name(BACKUP)
         copy.write_text("left by an earlier attempt")
         with closing(sqlite_database(path, read_only=False)) as database:
-            back_up(database, path, 1)
+            back_up(database, path, len(STEPS))
         with closing(open_store(f"sqlite:///{copy}")) as store:
             assert store.checkpoint("rooms") == checkpoint()
 
     def test_no_backup_no_upgrade(self, path: Path) -> None:
         """When the copy cannot be written the file stays at its version."""
-        path.with_name("syncer.db.backup-v1").mkdir()
+        path.with_name(BACKUP).mkdir()
         with closing(sqlite_database(path, read_only=False)) as database:
             with pytest.raises(StateError):
                 migrate(database, LATER, back_up=lambda version: back_up(database, path, version))
-            assert version_of(database, LATER) == 1
+            assert version_of(database, LATER) == len(STEPS)
             assert "note" not in columns(database)
 
     def test_no_backup_of_a_new_store(self, tmp_path: Path) -> None:
@@ -187,4 +199,4 @@ class TestFile:
             assert store.checkpoint("rooms") == checkpoint()
         with closing(sqlite_database(path, read_only=False)) as database:
             migrate(database, LATER)
-            assert version_of(database, LATER) == 2
+            assert version_of(database, LATER) == len(LATER)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from syncer.core.calendar import due_ahead
 from syncer.core.model import Mode, Schedule
 from syncer.service.clock import TICK, watch_clock
 from syncer.service.fires import Fire, Trigger
-from syncer.service.timer import ScheduleTrigger
 from syncer.service.turns import Turns
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -200,7 +200,6 @@ def test_a_jump_of_the_clock_is_noticed(walls: list[float], elapsed: list[float]
 @pytest.mark.parametrize(
     ("previous", "now", "expected"),
     [
-        (None, "12:10", "13:00"),
         ("12:00", "12:00", "13:00"),
         ("12:00", "12:10", "13:00"),
         ("12:00", "13:00", "14:00"),  # 13:00 is now: it counts as fired
@@ -208,19 +207,18 @@ def test_a_jump_of_the_clock_is_noticed(walls: list[float], elapsed: list[float]
         ("12:00", "11:59", "13:00"),  # a clock set back does not fire 12:00 twice
     ],
 )
-def test_the_trigger_is_always_ahead_of_the_clock(previous: str | None, now: str, expected: str) -> None:
+def test_the_timer_is_always_ahead_of_the_clock(previous: str, now: str, expected: str) -> None:
     """The next fire follows the previous one, and passed ones are left out in one step."""
-    trigger = ScheduleTrigger(Schedule(cron="0 * * * *"))
 
     def on(text: str) -> datetime:
         return datetime.fromisoformat(f"2026-05-01T{text}").replace(tzinfo=UTC)
 
-    found = trigger.get_next_fire_time(on(previous) if previous else None, on(now))
+    found = due_ahead(Schedule(cron="0 * * * *"), on(previous), on(now), "rooms")
     assert expected == f"{found:%H:%M}"
 
 
-def test_the_trigger_counts_every_from_the_fire_not_from_the_wake_up() -> None:
+def test_the_timer_counts_every_from_the_fire_not_from_the_wake_up() -> None:
     """An interval does not drift by the time it takes to wake up; after a sleep it counts from now."""
-    trigger = ScheduleTrigger(Schedule(every=HOUR))
-    assert trigger.get_next_fire_time(NOON, NOON + timedelta(seconds=3)) == NOON + HOUR
-    assert trigger.get_next_fire_time(NOON, NOON + 9 * HOUR) == NOON + 10 * HOUR
+    hourly = Schedule(every=HOUR)
+    assert due_ahead(hourly, NOON, NOON + timedelta(seconds=3), "rooms") == NOON + HOUR
+    assert due_ahead(hourly, NOON, NOON + 9 * HOUR, "rooms") == NOON + 10 * HOUR
