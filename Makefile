@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # tests wait as often as they work
 WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
 
-.PHONY: demo test check lint format clean simulate mutants kill hazards delivery processes secrets bench screenshots deploy-check
+.PHONY: demo test check lint format clean simulate mutants kill hazards delivery processes secrets bench screenshots deploy-check serve-day
 
 demo: $(VENV)/.installed
 	$(BIN)/syncer demo
@@ -38,6 +38,9 @@ processes: $(VENV)/.tests
 
 secrets: $(VENV)/.tests
 	$(LONG) tests/campaigns/test_secrets.py tests/campaigns/test_secrets_databases.py tests/campaigns/test_secrets_notifications.py
+
+serve-day: $(VENV)/.tests
+	$(LONG) tests/campaigns/test_serve_day.py tests/campaigns/test_serve_takeover.py
 
 # Real databases and a fast sink; ROWS=20000 for a look. `fingerprints.py` measures the state alone.
 bench: $(VENV)/.tests

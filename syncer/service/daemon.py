@@ -48,7 +48,7 @@ class Daemon:
         look: float = LOOK,
         timer: AsyncIOScheduler | None = None,
     ) -> None:
-        """`look`: seconds between two looks at what others changed. `now`, `sleep` and `timer` are the schedules'."""
+        """`look`: seconds between two looks at what others changed. The others are the schedules' clock."""
         self._config = config
         self._load = load
         self._now = now

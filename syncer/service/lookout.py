@@ -39,9 +39,13 @@ class Lookout:
             del self._runs[run_id], self._moved_at[run_id]
 
     def moved(self, run_id: str) -> None:
-        """The run read rows, got an answer or saved something."""
-        if run_id in self._moved_at:
-            self._moved_at[run_id] = self._now()
+        """The run read rows, got an answer or saved something. If it was stuck, that is over, and told."""
+        if run_id not in self._moved_at:
+            return
+        self._moved_at[run_id] = self._now()
+        if self._runs[run_id].stuck:
+            self._change(run_id, stuck=False)
+            self._notice(RunMoved(mapping=self._runs[run_id].mapping, run_id=run_id))
 
     def running(self) -> Sequence[Running]:
         """The runs that are going on, by mapping."""
@@ -56,17 +60,12 @@ class Lookout:
             self._change(event.run_id, counts=event.counts)
 
     def look(self) -> None:
-        """Tell which runs have become stuck, and which have got loose."""
+        """Tell which runs have become stuck."""
         now = self._now()
         for each in self.running():
-            stuck = now - each.moved_at >= self._stuck_after
-            if stuck == each.stuck:
-                continue
-            self._change(each.run_id, stuck=stuck)
-            if stuck:
+            if not each.stuck and now - each.moved_at >= self._stuck_after:
+                self._change(each.run_id, stuck=True)
                 self._notice(RunStuck(mapping=each.mapping, run_id=each.run_id, since=each.moved_at))
-            else:
-                self._notice(RunMoved(mapping=each.mapping, run_id=each.run_id))
 
     def _change(self, run_id: str, **what: object) -> None:
         self._runs[run_id] = replace(self._runs[run_id], **what)  # type: ignore[arg-type]

@@ -21,7 +21,7 @@ def reloadable(before: Config, after: Config) -> Config:
 
 def not_reloaded(before: Config, after: Config) -> Sequence[str]:
     """Keys that were changed and are read at the start only."""
-    names = ("concurrency", "host", "port", "token", "stuck_after")
+    names = ("concurrency", "host", "port", "hosts", "token", "stuck_after")
     return [f"serve.{name}" for name in names if getattr(before.serve, name) != getattr(after.serve, name)]
 
 

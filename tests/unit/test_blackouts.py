@@ -7,7 +7,7 @@ from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syncer.core.blackouts import blackout_end, leaves_time
@@ -51,6 +51,7 @@ moments = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(blackouts, moments)
 def test_it_is_what_the_wall_says(blackout: Blackout, moment: datetime) -> None:
     """Wherever the wall says that it is on, it is; else a clock change lies nearby, in the midst of the blackout."""
@@ -63,6 +64,7 @@ def test_it_is_what_the_wall_says(blackout: Blackout, moment: datetime) -> None:
         assert any(wall_says(blackout, each) for each in near)
 
 
+@settings(deadline=None)
 @given(st.lists(blackouts, min_size=1, max_size=3).filter(leaves_time), moments)
 def test_nothing_is_on_at_its_end_and_something_is_until_then(some: Sequence[Blackout], moment: datetime) -> None:
     """The end is free, and the minutes before it are not: it is neither too late nor too early."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syncer.core.calendar import due_ahead, due_at, fire_after, next_fires
@@ -14,7 +14,7 @@ from syncer.core.model import Schedule
 BEGIN = datetime(2026, 3, 7, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
-spans = st.integers(1, 3 * 86_400).map(lambda seconds: timedelta(seconds=seconds))
+spans = st.integers(60, 3 * 86_400).map(lambda seconds: timedelta(seconds=seconds))
 schedules = st.one_of(
     st.builds(Schedule, every=spans, jitter=spans),
     st.builds(
@@ -34,6 +34,7 @@ def fires(schedule: Schedule, count: int) -> list[datetime]:
     return found
 
 
+@settings(deadline=None)
 @given(schedules, st.text(min_size=1, max_size=20))
 def test_bounds_and_order(schedule: Schedule, mapping: str) -> None:
     """A fire comes within the jitter, and before half of the time to the next is over: two never become one."""
@@ -46,6 +47,7 @@ def test_bounds_and_order(schedule: Schedule, mapping: str) -> None:
     assert due == [due_at(schedule, each, mapping) for each in times]
 
 
+@settings(deadline=None)
 @given(schedules, st.integers(0, 3 * 86_400))
 def test_what_is_shown_is_what_comes(schedule: Schedule, later: int) -> None:
     """`next_fires` of any moment are the very moments at which the fires come, one after the other."""
@@ -61,6 +63,7 @@ def test_what_is_shown_is_what_comes(schedule: Schedule, later: int) -> None:
     assert shown == come
 
 
+@settings(deadline=None)
 @given(schedules, st.integers(-86_400, 9 * 86_400))
 def test_the_timer_is_woken_ahead(schedule: Schedule, later: int) -> None:
     """Whatever the clock says, the next waking lies ahead of it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syncer.core.model import CollectionMapping
@@ -36,6 +36,7 @@ def test_circles(after: dict[str, list[str]], expected: set[str]) -> None:
     assert found[:1] == found[-1:]
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 7), max_size=3), min_size=1, max_size=8))
 def test_order(wanted: list[list[int]]) -> None:
     """Each comes after those it names; where none names another, the order is as before."""
