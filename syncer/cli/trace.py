@@ -85,6 +85,10 @@ def _show(found: Trace) -> None:
 
 
 def _sent(found: Trace) -> list[tuple[str, object]]:
+    if found.uncertain_since is not None:
+        return [
+            ("last sent", f"not certain: a version was on its way at {moment(found.uncertain_since)}, or was refused")
+        ]
     if found.known is None:
         return [("last sent", "never, or that is forgotten")]
     at = moment(found.known.sent_at)
@@ -150,6 +154,7 @@ def _document(found: Trace) -> dict[str, object]:
         "told": found.told,
         "hint": found.hint,
         "sent": _sent_document(found),
+        "uncertain_since": _iso(found.uncertain_since),
         "row": _row_document(found),
         "checkpoint": _checkpoint_document(found),
         "dead_letters": [_letter_document(each) for each in found.dead_letters],

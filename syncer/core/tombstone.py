@@ -13,8 +13,8 @@ from syncer.errors import TooManyDeleted
 GONE = b"\x00"
 #: stored in place of a fingerprint: a tombstone is on its way, so nobody knows which version the API holds
 UNSURE = b"\x01"
-#: stored in place of a fingerprint: the object's first version is on its way, or nobody knows what became of it
-BORN = b"\x02"
+#: stored in place of a fingerprint: a version of the object is on its way, or nobody knows what became of one
+OPEN = b"\x02"
 
 #: stored in place of the digest of the query that the known objects come from: tombstones were held back since
 HELD_BACK = "held back"

@@ -306,7 +306,9 @@ class _Run:
     async def _settle(self, prepared: Prepared, done: Pipeline | Burial) -> None:
         """Send again what has been in doubt for long enough: the rows as they are now, in order by `Synchronous`."""
         ports, mapping = self._job.ports, self._job.mapping
-        doubts = await asyncio.to_thread(ports.store.doubts, mapping.name)
+        stored = await asyncio.to_thread(ports.store.doubts, mapping.name)
+        # what this run noted has settled, though the commit that says so is yet to come
+        doubts = [each for each in stored if each.since is not None]
         due = [each for each in doubts if each.since is not None and ports.now() - each.since >= SETTLED_AFTER]
         if not due:
             return
@@ -316,7 +318,7 @@ class _Run:
             ports.notice(Noticed(mapping=mapping.name, message=f"{len(keys):,} rows were in doubt and are sent again"))
         options = replace(self._job.options, keys=keys, resend=True)
         plan = plan_run(mapping, prepared.described.primary_key, None, prepared.digest, options)
-        await self._pass(prepared, plan, options, done.run, done.checkpoint, settles=due)
+        await self._pass(replace(prepared, doubts=doubts), plan, options, done.run, done.checkpoint, settles=due)
 
     def _ended(self, failure: Exception | None) -> RunReport:
         report = self._part.run if self._part else self._report

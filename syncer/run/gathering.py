@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from syncer.core.model import SegmentObject
+from syncer.state.base import Fingerprint
 
 #: bytes of properties that are enough
 _ENOUGH = 4_000_000
 
 
 class Gathering:
-    """Objects that must be sent and are not noted yet, in row order, and the ids among them that were not known.
+    """Objects that must be sent and are not noted yet, in row order, and what was accepted before of those it replaces.
 
     `most`: so many objects are enough. None waits longer than `seconds` while chunks keep coming, or the API would
     have nothing to do.
@@ -22,7 +23,7 @@ class Gathering:
         self._seconds = seconds
         self._monotonic = monotonic
         self._objects: list[SegmentObject] = []
-        self._strangers: list[str] = []
+        self._before: dict[str, Fingerprint | None] = {}
         self._ids: set[str] = set()
         self._size = 0
         self._since = 0.0
@@ -45,17 +46,17 @@ class Gathering:
         late = self._monotonic() - self._since >= self._seconds
         return late or len(self._objects) >= self._most or self._size >= _ENOUGH
 
-    def add(self, objects: Sequence[SegmentObject], strangers: Sequence[str]) -> None:
+    def add(self, objects: Sequence[SegmentObject], before: Mapping[str, Fingerprint | None]) -> None:
         """What must be sent of the rows that were read last."""
         if objects and not self._objects:
             self._since = self._monotonic()
         self._objects.extend(objects)
-        self._strangers.extend(strangers)
+        self._before.update(before)
         self._ids.update(each.id for each in objects)
         self._size += sum(len(each.properties) for each in objects)
 
-    def take(self) -> tuple[list[SegmentObject], list[str]]:
+    def take(self) -> tuple[list[SegmentObject], dict[str, Fingerprint | None]]:
         """Everything that waits; nothing does then."""
-        taken = self._objects, self._strangers
-        self._objects, self._strangers, self._ids, self._size = [], [], set(), 0
+        taken = self._objects, self._before
+        self._objects, self._before, self._ids, self._size = [], {}, set(), 0
         return taken

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -17,7 +17,7 @@ from syncer.core.model import (
     RunReport,
     SegmentObject,
 )
-from syncer.core.tombstone import BORN, GONE, UNSURE
+from syncer.core.tombstone import GONE, OPEN, UNSURE
 from syncer.run.promised import Promised
 from syncer.state.base import Commit, Fingerprint, Store
 
@@ -39,6 +39,7 @@ class _Decided:
     """What a transaction records."""
 
     fingerprints: dict[str, Fingerprint] = field(default_factory=dict)
+    restored: dict[str, Fingerprint] = field(default_factory=dict)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     doubts: list[Doubt] = field(default_factory=list)
@@ -48,6 +49,7 @@ class _Decided:
         """This and what was decided after it."""
         return _Decided(
             fingerprints=self.fingerprints | later.fingerprints,
+            restored=self.restored | later.restored,
             dead_letters=self.dead_letters + later.dead_letters,
             unchanged=self.unchanged + later.unchanged,
             doubts=self.doubts + later.doubts,
@@ -82,6 +84,8 @@ class Keeping:
         self._decided = _Decided()
         #: rows on their way: number of the doubt that says so, and the row after the last of them
         self._notes: list[tuple[int, int]] = []
+        #: what was accepted before of what is noted, as long as nobody knows what becomes of that
+        self._before: dict[str, Fingerprint] = {}
         self._parts = parts
         self._cadence = cadence
         #: being written now
@@ -119,12 +123,17 @@ class Keeping:
         self._decided.rows += len(ids)
         self._decided.unchanged.extend(ids)
 
-    def accepted(self, objects: Sequence[SegmentObject]) -> None:
-        """The API took them, and with them any older version of theirs that it had refused."""
+    def accepted(self, objects: Sequence[SegmentObject], unsure: Set[str]) -> None:
+        """The API took them, and with them any older version of theirs that it had refused.
+
+        Another version of those in `unsure` may land yet, so nobody knows which one it will hold.
+        """
         now, decided = self._now(), self._decided
         decided.rows += len(objects)
         for each in objects:
-            decided.fingerprints[each.id] = Fingerprint(digest=fingerprint(each, self._scope), sent_at=now)
+            digest = OPEN if each.id in unsure else fingerprint(each, self._scope)
+            decided.fingerprints[each.id] = Fingerprint(digest=digest, sent_at=now)
+            self._before.pop(each.id, None)
         if decided.dead_letters:
             ids = {each.id for each in objects}
             decided.dead_letters = [each for each in decided.dead_letters if each.rejection.id not in ids]
@@ -163,9 +172,9 @@ class Keeping:
         before = (self._underway, self._decided)
         found = dict(await asyncio.to_thread(self._store.fingerprints, self._mapping.name, ids))
         for decided in (*before, self._underway, self._decided):
-            if not decided.fingerprints:
-                continue
-            found.update({each: decided.fingerprints[each] for each in ids if each in decided.fingerprints})
+            for newer in (decided.restored, decided.fingerprints):
+                if newer:
+                    found.update({each: newer[each] for each in ids if each in newer})
         if self._promised is not None:
             found.update(await asyncio.to_thread(self._promised.find, ids, self._now()))
         return found
@@ -176,22 +185,46 @@ class Keeping:
             digests = [(each.id, fingerprint(each, self._scope)) for each in objects]
             await asyncio.to_thread(self._promised.add, digests)
 
-    async def note(self, run: RunReport, objects: Sequence[SegmentObject], born: Sequence[str]) -> None:
+    def restore(self, ids: Iterable[str]) -> None:
+        """It is certain that nothing newer landed under them: what was accepted before counts again."""
+        found = ((each, self._before.pop(each, None)) for each in ids)
+        restored = {each: before for each, before in found if before is not None}
+        self._decided.restored.update(restored)
+        for each in restored:
+            self._decided.fingerprints.pop(each, None)
+
+    @property
+    def uncertain(self) -> list[str]:
+        """Ids of which nobody knows what became of what was noted."""
+        return list(self._before)
+
+    async def note(
+        self, run: RunReport, objects: Sequence[SegmentObject], before: Mapping[str, Fingerprint | None]
+    ) -> None:
         """Write down, durably, which rows are about to be on their way.
 
         Until the note is gone nobody knows which version of them the API holds. It goes with the commit of what became
-        of them; if this process dies before that, the next run finds it. Ids in `born` are known from now on: should
-        their rows vanish, the objects may be there all the same.
+        of them; if this process dies before that, the next run finds it. What was accepted `before` counts no more
+        until a version is accepted again or it is certain that none landed, whatever becomes of the note: of the rows
+        whose doubt is settled, some were refused by then, and some are gone. The ids stay known: should their rows
+        vanish, the objects may be there all the same.
         """
         async with self._turn:
             doubt = self._doubt(objects, since=None)
             self._notes.append((doubt.part, objects[-1].row + 1))
-            marks = {each: Fingerprint(digest=BORN, sent_at=self._now()) for each in born}
+            marks = {each: Fingerprint(digest=OPEN, sent_at=self._now()) for each in before}
+            self._before.update({each: found for each, found in before.items() if found is not None})
+            # an older version that was accepted just now is not to be recorded over them
+            self._decided.fingerprints.update(
+                {each: marks[each] for each in marks if each in self._decided.fingerprints}
+            )
             await asyncio.to_thread(self._write, Commit(run=run, doubts=[doubt], fingerprints=marks))
 
     def doubted(self, objects: Sequence[SegmentObject]) -> None:
         """They may have landed, or may land yet, whatever else became of them."""
         self._decided.doubts.append(self._doubt(objects, since=self._now()))
+        for each in objects:
+            self._before.pop(each.id, None)
 
     def _doubt(self, objects: Sequence[SegmentObject], *, since: datetime | None) -> Doubt:
         keys = tuple(each.key for each in objects)
@@ -221,7 +254,8 @@ class Keeping:
             decided = self._underway
             commit = Commit(
                 run=with_watermark(run, saved), checkpoint=saved, dead_letters=decided.dead_letters,
-                fingerprints=decided.fingerprints, unchanged=decided.unchanged, doubts=decided.doubts,
+                fingerprints=decided.fingerprints, restored=decided.restored, unchanged=decided.unchanged,
+                doubts=decided.doubts,
                 assured=[*assured, *((self._run_id, part) for part, _ in over)], swept=swept, resolved=resolved,
                 basis=basis, outdated=outdated,
             )  # fmt: skip

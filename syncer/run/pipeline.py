@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import aclosing
 from dataclasses import asdict, replace
 from datetime import timedelta
@@ -18,7 +18,7 @@ from syncer.core.model import Batch, Checkpoint, Counts, Doubt, Receipt, RunRepo
 from syncer.core.plan import RunOptions, RunPlan
 from syncer.core.progress import Stage, next_checkpoint
 from syncer.core.shape import Shaped, Shaper
-from syncer.core.tombstone import UNSURE
+from syncer.core.tombstone import OPEN, UNSURE
 from syncer.errors import MappingError, NearlyAllRejected, SyncerError
 from syncer.run.gathering import Gathering
 from syncer.run.job import Ports
@@ -28,6 +28,7 @@ from syncer.run.reading import shaped_chunks
 from syncer.run.seen import Seen
 from syncer.run.sending import Sending
 from syncer.source.base import Chunk, Described
+from syncer.state.base import Fingerprint
 
 #: versions of an object that follow each other within this time are sent with `Synchronous: true`: "if object updates
 #: are processed close together, they can be processed out of order" (the Objects API's page, Synchronous mode)
@@ -80,8 +81,9 @@ class Pipeline:
         self._close: set[str] = set()
         #: ids whose tombstone may land yet
         self._shadowed: set[str] = set()
-        #: keys of rows of which it is not certain what the API holds
-        self._doubted = {key for doubt in doubts for key in doubt.keys}
+        #: keys of rows of which another version may land yet, also when all here is done
+        ends = {(each.run_id, each.part) for each in settles}
+        self._doubted = {key for each in doubts if (each.run_id, each.part) not in ends for key in each.keys}
         self._compares = plan.mapping.send == "changed" and not options.resend
         self._scope = scope_of(ports.delivery.identity, plan.mapping.collection)
         self._ledger = Ledger()
@@ -188,7 +190,7 @@ class Pipeline:
         return True
 
     async def _pass_on(self, objects: list[SegmentObject]) -> bool:
-        fresh, strangers = await self._changed(objects)
+        fresh, before = await self._changed(objects)
         sent = {each.row for each in fresh}
         self._count(unchanged=len(objects) - len(fresh))
         self._keeping.unchanged([each.id for each in objects if each.row not in sent])
@@ -198,17 +200,17 @@ class Pipeline:
             for each in self._outlays:
                 await asyncio.to_thread(each.add, fresh)
         else:
-            self._gathering.add(fresh, strangers if self._plan.mapping.deletes is not None else ())
+            self._gathering.add(fresh, before)
         return not self._gathering.enough or await self._send_gathered()
 
     async def _send_gathered(self) -> bool:
-        objects, born = self._gathering.take()
+        objects, before = self._gathering.take()
         if objects:
-            await self._keeping.note(self.run, objects, born)
+            await self._keeping.note(self.run, objects, before)
         return await self._put(self._batcher.add(objects))
 
-    async def _changed(self, objects: list[SegmentObject]) -> tuple[list[SegmentObject], list[str]]:
-        """What must be sent, and the ids among it that were not known.
+    async def _changed(self, objects: list[SegmentObject]) -> tuple[list[SegmentObject], dict[str, Fingerprint | None]]:
+        """What must be sent, and by id what was accepted before (None: nothing), where that must be remembered.
 
         Of what is in doubt or on its way nothing is certain, so its next version goes as well.
         """
@@ -217,21 +219,24 @@ class Pipeline:
         lately = now - CLOSE
         close = {each for each, (_, sent_at) in known.items() if sent_at > lately}
         self._shadowed.update(each for each, (digest, _) in known.items() if digest == UNSURE)
-        ids = {each.id for each in objects}
-        out = self._ledger.pending(ids) | self._batcher.holds(ids) | (self._gathering.ids & ids)
+        out = self._out({each.id for each in objects})
         close |= out
-        for identifier in out:
-            known.pop(identifier, None)
-        for each in objects if self._doubted else ():
-            if each.key in self._doubted:
-                known.pop(each.id, None)
+        doubted = {each.id for each in objects if each.key in self._doubted} if self._doubted else set()
+        before = {each: known.pop(each) for each in out | doubted if each in known}
         fresh = objects
         if self._compares:
             fresh = changed(objects, known, self._scope, now, self._plan.mapping.refresh_after)
         self.added += len(strangers)
         self.changed += len(fresh) - len(strangers)
-        self._close.update(close.intersection(each.id for each in fresh) if close else ())
-        return fresh, strangers
+        ids = {each.id for each in fresh}
+        self._close.update(close & ids)
+        before.update((each, known[each]) for each in ids if each in known)
+        certain = {each: found for each, found in before.items() if each in ids and found.digest not in (OPEN, UNSURE)}
+        return fresh, {**certain, **(dict.fromkeys(strangers) if self._plan.mapping.deletes is not None else {})}
+
+    def _out(self, ids: Set[str]) -> Set[str]:
+        """Those of which a version is on its way, or is going to be."""
+        return self._ledger.pending(ids) | self._batcher.holds(ids) | (self._gathering.ids & ids)
 
     def _follows(self, batch: Batch) -> bool:
         """Whether the API might process it before an older version, unless it is told to keep the order."""
@@ -241,7 +246,6 @@ class Pipeline:
 
     def _settle(self, batch: Batch, receipt: Receipt) -> None:
         self._count(sent=len(receipt.accepted), requests=receipt.requests, retried=receipt.retried, bytes=receipt.bytes)
-        self._keeping.accepted(receipt.accepted)
         doubted = [each for each in batch.objects if each.id in receipt.in_doubt or each.id in self._shadowed]
         if doubted:
             self._keeping.doubted(doubted)
@@ -249,12 +253,19 @@ class Pipeline:
         if receipt.failure is not None:
             # the batch holds the watermark; its rejections will be found again with it
             self._ledger.fail(batch)
+        else:
+            self._ledger.settle(batch)
+        unsure = self._out({each.id for each in receipt.accepted})
+        unsure |= {each.id for each in receipt.accepted if each.key in self._doubted} if self._doubted else set()
+        self._keeping.accepted(receipt.accepted, unsure)
+        if receipt.failure is not None:
             self.failure = self.failure or receipt.failure
             return
-        self._ledger.settle(batch)
         self._refused += len(receipt.rejections)
         self._count(rejected=len(receipt.rejections))
         self._keeping.bury(receipt.rejections)
+        refused = {each.id for each in receipt.rejections if each.id is not None}
+        self._keeping.restore(refused - self._out(refused))
         self._commit_when_due()
 
     def _judge(self, under_way: int = 0) -> None:
@@ -312,6 +323,8 @@ class Pipeline:
     async def _commit(self, run: RunReport, stage: Stage = Stage.GOING) -> None:
         # a batch that broke has no receipt: it stays in doubt
         known = stage is not Stage.GOING and self._sending.heard_of_all
+        if known:
+            self._keeping.restore(self._keeping.uncertain)  # what is left was never sent
         swept, mapping = self.complete and self._plan.whole, self._plan.mapping
         # where rows that are gone become tombstones, that decides what is forgotten
         forgets = swept and mapping.deletes is None

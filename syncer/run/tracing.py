@@ -29,7 +29,7 @@ from syncer.core.model import (
 from syncer.core.plan import RunOptions, RunPlan, digest_of, plan_run
 from syncer.core.seek import keys_of
 from syncer.core.shape import Shaper
-from syncer.core.tombstone import BORN, GONE, UNSURE
+from syncer.core.tombstone import GONE, OPEN, UNSURE
 from syncer.core.watermark import encode
 from syncer.errors import CheckpointMismatch, QueryError
 from syncer.run.shaping import shaper_for
@@ -89,6 +89,8 @@ class Trace:
     mapping: CollectionMapping
     id: str
     known: Fingerprint | None
+    #: since when it has not been known which version the API holds
+    uncertain_since: datetime | None
     #: the run in which it was last sent; several where the time it was sent at does not tell them apart
     runs: Sequence[RunReport]
     row: RowNow | None
@@ -140,11 +142,13 @@ def trace(
     letters = store.dead_letters(mapping.name, ids=[identifier])
     row, keys = search.find(identifier, [each.rejection.key for each in letters if each.rejection.key], tell)
     known = store.fingerprints(mapping.name, [identifier]).get(identifier)
-    if known is not None and known.digest == BORN:
-        known = None  # nothing was accepted yet; what is on its way is in doubt
+    uncertain_since = known.sent_at if known is not None and known.digest == OPEN else None
+    if uncertain_since is not None:
+        known = None
     checkpoint = store.checkpoint(mapping.name)
     found = Trace(
-        mapping=mapping, id=identifier, known=known, row=row, dead_letters=letters, checkpoint=checkpoint,
+        mapping=mapping, id=identifier, known=known, uncertain_since=uncertain_since, row=row, dead_letters=letters,
+        checkpoint=checkpoint,
         runs=_runs_at(store, mapping.name, known.sent_at) if known is not None else (),
         doubt=next((each for each in store.doubts(mapping.name) if not keys.isdisjoint(each.keys)), None),
         conclusion=Conclusion.UNKNOWN, told="",

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
 from syncer.core.model import Checkpoint, DeadLetter, Doubt, Lease, Outcome, PropertyType, RunReport
-from syncer.core.tombstone import BORN, UNSURE
+from syncer.core.tombstone import OPEN, UNSURE
 
 
 class Fingerprint(NamedTuple):
@@ -44,6 +44,8 @@ class Commit:
     dead_letters: Sequence[DeadLetter] = ()
     #: by object id: what was accepted since the last commit
     fingerprints: Mapping[str, Fingerprint] = field(default_factory=dict)
+    #: by object id: what counts again, because it is certain that nothing newer landed
+    restored: Mapping[str, Fingerprint] = field(default_factory=dict)
     #: digest of the query that the known objects come from; None: as before
     basis: str | None = None
     #: fingerprints of objects accepted before it are forgotten: of rows that are long gone
@@ -73,7 +75,7 @@ def latest_letters(letters: Sequence[DeadLetter]) -> list[DeadLetter]:
 def outdated_ids(commit: Commit) -> set[str]:
     """The ids whose earlier dead letters a commit replaces or resolves."""
     refused = (each.rejection.id for each in commit.dead_letters)
-    accepted = (each for each, found in commit.fingerprints.items() if found.digest not in (BORN, UNSURE))
+    accepted = (each for each, found in commit.fingerprints.items() if found.digest not in (OPEN, UNSURE))
     return {*accepted, *commit.unchanged, *(each for each in refused if each is not None)}
 
 

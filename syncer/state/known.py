@@ -127,8 +127,8 @@ def record(connection: Connection, mapping: str, commit: Commit) -> None:
     """What a commit says of fingerprints."""
     if commit.basis is not None:
         _based(connection, mapping, commit.basis)
-    if commit.fingerprints:
-        _accept(connection, _number(connection, mapping), commit.fingerprints)
+    if commit.fingerprints or commit.restored:
+        _accept(connection, _number(connection, mapping), {**commit.restored, **commit.fingerprints})
     if commit.outdated is not None:
         connection.execute(delete(fingerprints).where(_of(mapping), _before(commit.outdated)))
 

@@ -88,7 +88,7 @@ class MemoryStore:
 
     def _remember(self, mapping: str, commit: Commit) -> None:
         known = self._fingerprints.setdefault(mapping, {})
-        known.update(commit.fingerprints)
+        known.update({**commit.restored, **commit.fingerprints})
         if commit.basis is not None:
             self._bases[mapping] = commit.basis
         if commit.outdated is not None:

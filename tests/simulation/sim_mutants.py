@@ -158,11 +158,6 @@ MUTANTS = (
         seeds=(5,),
     ),
     Mutant(
-        name="an id in doubt counts as unchanged", file="run/pipeline.py",
-        before="if each.key in self._doubted:", after="if False:",
-        seeds=(1,),
-    ),
-    Mutant(
         name="what is on its way is not noted before it goes", file="run/pipeline.py",
         before="if objects:\n            await self._keeping.note",
         after="if False:\n            await self._keeping.note",

@@ -36,42 +36,42 @@ def test_nothing_is_never_enough() -> None:
     """Time alone makes no note."""
     waits, clock = gathering(most=0)
     clock.seconds = 100.0
-    waits.add((), ())
+    waits.add((), {})
     assert not waits.enough
-    assert waits.take() == ([], [])
+    assert waits.take() == ([], {})
 
 
 def test_so_many_objects_are_enough() -> None:
     """In the order in which they came."""
     waits, _ = gathering(most=3)
-    waits.add([room(4), room(6)], ["4"])
+    waits.add([room(4), room(6)], {"4": None})
     assert not waits.enough
-    waits.add([room(9)], ["9"])
+    waits.add([room(9)], {"9": None})
     assert waits.enough
-    assert waits.take() == ([room(4), room(6), room(9)], ["4", "9"])
+    assert waits.take() == ([room(4), room(6), room(9)], {"4": None, "9": None})
 
 
 def test_so_many_bytes_are_enough() -> None:
     """Memory does not grow with the size of rows."""
     waits, _ = gathering(most=1_000)
-    waits.add([room(1, 3_999_999)], ())
+    waits.add([room(1, 3_999_999)], {})
     assert not waits.enough
-    waits.add([room(2, 1)], ())
+    waits.add([room(2, 1)], {})
     assert waits.enough
 
 
 def test_the_first_that_waits_says_for_how_long() -> None:
     """Later ones do not prolong it, and what was taken out counts no more."""
     waits, clock = gathering(seconds=1.0)
-    waits.add([room(1)], ())
+    waits.add([room(1)], {})
     clock.seconds = 0.9
-    waits.add([room(2)], ())
+    waits.add([room(2)], {})
     assert not waits.enough
     clock.seconds = 1.0
     assert waits.enough
     waits.take()
     assert not waits.enough
-    waits.add([room(3)], ())
+    waits.add([room(3)], {})
     assert not waits.enough
 
 
@@ -79,7 +79,7 @@ def test_what_waits_is_told() -> None:
     """Its ids and its first row, for those who decide on other versions and on the watermark."""
     waits, _ = gathering()
     assert (waits.ids, waits.first_row) == (set(), None)
-    waits.add([room(4), room(6)], ())
+    waits.add([room(4), room(6)], {})
     assert (waits.ids, waits.first_row) == ({"4", "6"}, 4)
     waits.take()
     assert (waits.ids, waits.first_row) == (set(), None)

@@ -23,6 +23,7 @@ from syncer.core.model import (
     WatermarkRule,
 )
 from syncer.core.plan import RunOptions
+from syncer.core.tombstone import OPEN
 from syncer.delivery.memory import MemoryDelivery, Scripted
 from syncer.errors import StateUnwritable
 from syncer.run.executor import exit_code
@@ -419,7 +420,8 @@ class Dies(MemoryStore):
 
     def commit(self, lease: Lease, commit: Commit) -> None:
         """Lose every commit that carries something accepted."""
-        self.dead = self.dead or bool(commit.fingerprints and commit.run.run_id == "run-2")
+        accepted = any(each.digest != OPEN for each in commit.fingerprints.values())
+        self.dead = self.dead or (accepted and commit.run.run_id == "run-2")
         if not self.dead or commit.run.run_id != "run-2":
             super().commit(lease, commit)
 

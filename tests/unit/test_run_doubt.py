@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from unit.run_world import FULL, ROOMS, World, rooms
 
 from syncer.core.model import Batch, Lease, Mode, Outcome, Receipt, SegmentObject
@@ -241,3 +242,47 @@ def test_a_retry_that_fails_in_the_end_resolves_nothing() -> None:
     )
     assert world.run(options).outcome is Outcome.FAILED
     assert len(world.store.dead_letters("rooms")) == 5
+
+
+@pytest.mark.parametrize("meanwhile", ["refused here", "refused there", "gone"])
+@pytest.mark.parametrize("late", [Scripted.DOUBT, Scripted.LATE])
+def test_what_was_in_doubt_is_not_known_because_it_settled(meanwhile: str, late: Scripted) -> None:
+    """A row that comes back as it was sent first is sent again: nobody knows which version the API was left with."""
+    world = World([(1, "first", 1), (2, "other", 1)], mapping=PLAIN)
+    world.run()
+    world.source.rows[0] = (1, "second", 1)
+    world.delivery = MemoryDelivery([late])
+    world.run()
+    world.now += SETTLED_AFTER
+    world.source.rows[:1] = {"refused here": [(1, "x" * 40_000, 1)], "refused there": [(1, "third", 1)], "gone": []}[
+        meanwhile
+    ]  # fmt: skip
+    world.delivery = MemoryDelivery(refuses=lambda each: each.id == "1")
+    world.run()
+    world.now += SETTLED_AFTER
+    world.run()
+    assert doubted(world) == []
+    world.source.rows[:] = [(1, "second" if late is Scripted.LATE else "first", 1), (2, "other", 1)]
+    world.delivery = MemoryDelivery()
+    world.run()
+    assert [each.id for batch in world.delivery.batches for each in batch.objects] == ["1"]
+
+
+def test_an_older_version_does_not_count_as_known_while_a_newer_is_out() -> None:
+    """It was accepted, but what comes after it may have landed when this process dies."""
+    world = World([(1, "before", 1)], mapping=PLAIN)
+    store = world.store = Dying()
+    world.run()
+    world.source.rows[:] = [(1, "first", 1), (1, "second", 1)]
+    store.commits_left = 3  # as the run begins, the note, and that the first was accepted
+    world.cadence = Cadence(rows=1)
+    world.delivery = MemoryDelivery(max_in_flight=1)
+    world.run()
+    assert world.cities == {"1": "second"}
+    store.commits_left = 10**9
+    world.now += SETTLED_AFTER
+    world.source.rows[:] = []
+    world.run()
+    world.source.rows[:] = [(1, "first", 1)]
+    world.run()
+    assert world.cities == {"1": "first"}

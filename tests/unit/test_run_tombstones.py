@@ -12,7 +12,7 @@ from unit.run_world import COLUMNS, FULL, ROOMS, World, rooms
 
 from syncer.core.model import Outcome, SegmentObject, TombstoneRule, WatermarkRule
 from syncer.core.plan import RunOptions
-from syncer.core.tombstone import BORN, GONE, UNSURE
+from syncer.core.tombstone import GONE, OPEN, UNSURE
 from syncer.delivery.memory import MemoryDelivery, Scripted
 from syncer.source.memory import MemorySource
 from syncer.state import MemoryStore, open_store
@@ -320,7 +320,7 @@ def test_a_first_version_nobody_answered_is_marked_when_its_row_vanishes(world: 
     world.delivery = MemoryDelivery([Scripted.DOUBT])
     world.delivery.objects = took
     assert world.run().outcome is Outcome.FAILED
-    assert world.store.fingerprints("rooms", ["11"])["11"].digest == BORN
+    assert world.store.fingerprints("rooms", ["11"])["11"].digest == OPEN
     lose(world, 11)
     assert world.run(FULL).counts.deleted == 1
     assert gone(world) == ["11"]

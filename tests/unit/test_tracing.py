@@ -94,7 +94,8 @@ def test_doubt_outweighs_a_fingerprint() -> None:
     assert doubtful.conclusion is Conclusion.DUE
     world.run()
     still = traced(world)
-    assert (still.known is not None, still.doubt is not None, still.conclusion) == (True, True, Conclusion.DUE)
+    assert (still.known, still.uncertain_since) == (None, world.now)
+    assert (still.doubt is not None, still.conclusion) == (True, Conclusion.DUE)
     assert "in doubt" in still.told
     world.now += timedelta(minutes=1)
     world.run()
