@@ -9,8 +9,13 @@ from pathlib import Path
 
 import pytest
 import servers
+from hypothesis import settings
 
 HERE = Path(__file__).parent
+
+# how long an example takes says something of the machine only
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 def _running(start: Callable[[Path], servers.Server]) -> Iterator[servers.Server]:

@@ -56,6 +56,9 @@ def serve(options: Globals, host: str | None, port: int | None) -> int:
     def load() -> Config:
         return _wanted(options.load(), host, port)
 
+    if sys.platform != "win32":
+        # until there is someone to take it: the file is about to be read anyway
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     return run_in_loop(_serve(load(), load))
 
 

@@ -17,7 +17,7 @@ from syncer.state.columns import FAMILIES, MYSQL
 from syncer.state.database import PATIENCE, Database
 from syncer.state.faults import damaged
 from syncer.state.sqlite_file import mark_ours
-from syncer.state.tables import meta, metadata, pauses, spell_for_mysql
+from syncer.state.tables import meta, metadata, spell_for_mysql
 from syncer.state.writing import put, put_absent
 
 Step: TypeAlias = Callable[[Connection], None]
@@ -43,17 +43,7 @@ def create_tables(connection: Connection) -> None:
     metadata.create_all(connection, checkfirst=True)
 
 
-def add_pauses(connection: Connection) -> None:
-    """Step 2: the pauses, in a state that was made before there were any."""
-    if connection.dialect.name in FAMILIES:
-        pauses.create(connection, checkfirst=True)
-    else:
-        from syncer.state import portable
-
-        portable.create_table(connection, pauses)
-
-
-STEPS: Final[tuple[Step, ...]] = (create_tables, add_pauses)
+STEPS: Final[tuple[Step, ...]] = (create_tables,)
 
 
 def migrate(

@@ -74,11 +74,6 @@ def create(connection: Connection) -> None:
     connection.commit()
 
 
-def create_table(connection: Connection, table: Table) -> None:
-    """Make one table that is not there yet."""
-    _twins[table].create(connection, checkfirst=True)
-
-
 def put(
     connection: Connection, table: Table, rows: Sequence[Row], key: Sequence[str] = (), *, replace: bool = True
 ) -> None:

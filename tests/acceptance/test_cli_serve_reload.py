@@ -89,6 +89,7 @@ BAD: tuple[tuple[Callable[[str], str], str], ...] = (
 def test_a_bad_file_changes_nothing(project: Project) -> None:
     """The old one stays in force, what is wrong is told with its place, and runs go on."""
     with served(project, HOSTS) as daemon:
+        line_with("hosts: full run succeeded", daemon.stderr)
         for change, said in BAD:
             project.syncer.write("syncer.yaml", change(HOSTS))
             daemon.send_signal(signal.SIGHUP)

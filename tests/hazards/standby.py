@@ -13,7 +13,7 @@ from sqlalchemy.engine import make_url
 
 def start_standby(primary: servers.Server, folder: Path) -> servers.Server:
     """Copy the cluster of a running server, and start the copy as its standby."""
-    programs, user = servers._postgres_programs(), servers._unprivileged_user()
+    programs, user = servers.postgres_programs(), servers._unprivileged_user()
     if user is not None:
         shutil.chown(folder, user)
     cluster = folder / "cluster"

@@ -86,17 +86,6 @@ def test_upgrade(database: Database, state_url: str) -> None:
     migrate(database, LATER)
 
 
-def test_a_state_without_pauses(database: Database, state_url: str) -> None:
-    """A state that was made before there were pauses gets their table, and keeps all it has."""
-    database.write(lambda connection: connection.execute(text("DROP TABLE syncer_pauses")))
-    database.write(lambda connection: connection.execute(text("UPDATE syncer_meta SET content = '1'")))
-    with closing(open_store(state_url)) as store:
-        store.pause("rooms", NOON)
-        assert store.pauses() == {"rooms": NOON}
-        assert store.checkpoint("rooms") == checkpoint()
-    assert version_of(database) == len(STEPS)
-
-
 def test_failing_step(database: Database, state_url: str) -> None:
     """A step that fails leaves the version as it was, and where DDL can be rolled back the tables too."""
     with pytest.raises(StateCorrupt):
