@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
+from campaign import rounds
 from contract.store_examples import AWKWARD, NOON, checkpoint, dead_letter, doubt, fingerprint, run
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -166,4 +167,4 @@ class Twins(RuleBasedStateMachine):
 
 
 TestTwins = Twins.TestCase
-TestTwins.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestTwins.settings = settings(max_examples=rounds(20, 400), stateful_step_count=30, deadline=None)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from campaign import rounds
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -177,7 +178,7 @@ def walk(
     return found
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=rounds(20, 500))
 @given(
     zone=st.sampled_from(ZONES),
     year=st.integers(2010, 2030),

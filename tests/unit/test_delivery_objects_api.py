@@ -12,6 +12,7 @@ import httpx
 import orjson
 import pytest
 import virtual_time
+from campaign import rounds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -173,7 +174,7 @@ def test_the_key_shows_nowhere() -> None:
 
 
 @given(rate=st.floats(1, 1000), requests=st.integers(2, 60), latency=st.floats(0, 1), most=st.integers(1, 32))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=rounds(30, 1_000), deadline=None)
 def test_rate_ceiling(rate: float, requests: int, latency: float, most: int) -> None:
     """No two requests begin closer together than the rate allows, however many may be in flight."""
     api = Api(ok, latency)

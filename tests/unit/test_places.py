@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 import virtual_time
+from campaign import rounds
 
 from syncer.delivery.places import Places
 
@@ -58,7 +59,7 @@ def room_for(places: int) -> Says:
     return lambda there, _: "429" if there > places else "200"
 
 
-@pytest.mark.parametrize("room", [1, 3, 8, 20, 31])
+@pytest.mark.parametrize("room", [1, 3, 8, 20, 31][:: rounds(2, 1)])
 def test_finds_the_edge_and_stays_near_it(room: int) -> None:
     """Nearly the best rate, hardly a refusal, and no swinging between far too many and far too few."""
     found = crowd(32, room_for(room), 600)

@@ -145,7 +145,7 @@ def _played(mapping: CollectionMapping, steps: Sequence[Step]) -> History:
     return history
 
 
-@settings(max_examples=rounds(150, 5_000), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=rounds(100, 5_000), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=st.lists(STEPS, max_size=20), watermark=st.booleans())
 def test_with_tombstones_every_history_ends_as_a_fresh_load(steps: list[Step], watermark: bool) -> None:
     """Every row is as a fresh load has it, everything else is marked as deleted, and then there is nothing to do."""
@@ -164,7 +164,7 @@ def test_with_tombstones_every_history_ends_as_a_fresh_load(steps: list[Step], w
         assert history.world.delivery.batches == []
 
 
-@settings(max_examples=rounds(80, 5_000), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=rounds(50, 5_000), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=st.lists(STEPS, max_size=20))
 def test_without_tombstones_every_row_ends_as_in_a_fresh_load(steps: list[Step]) -> None:
     """What is gone stays as it was last."""
