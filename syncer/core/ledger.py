@@ -81,6 +81,10 @@ class Ledger:
         """Those of which an object waits or is in flight: what the API holds of them is not known."""
         return self._pending.keys() & ids
 
+    def overtaken(self, batch: Batch) -> Set[str]:
+        """Ids of an open batch of which another version waits."""
+        return {each.id for each in batch.objects if self._pending[each.id] > 1}
+
     def settle(self, batch: Batch) -> None:
         """Every object of the batch was accepted or is about to be stored as a dead letter."""
         del self._open[batch.number]

@@ -51,7 +51,8 @@ def guard(mapping: CollectionMapping, *, known: int, vanished: int, read: int, e
         why = f"the query returned no row at all, so {told}"
     elif edited:
         why = f"the query, key or destination changed, or tombstones were held back before, and {told}"
-    elif vanished / known > share:  # divided, not multiplied: 29 of 100 is 29% also as a binary fraction
+    # divided, not multiplied: 29 of 100 is 29% also as a binary fraction
+    elif known < vanished or vanished / known > share:
         why = f"{told}, more than {share:.0%}"
     else:
         return None

@@ -279,9 +279,11 @@ class _Run:
     async def _bury(self, prepared: Prepared, done: Pipeline, seen: Seen) -> None:
         """Mark as deleted what is known and was not read."""
         mapping, job, read = self._job.mapping, self._job, done.run.counts.read
+        if not job.options.dry_run:
+            await done.finish(done.run)  # first: what was refused is no living object for that
         await asyncio.to_thread(seen.compare, job.ports.store, mapping.name)
         # what is new is known too by now, and must not make what vanished look small
-        new = 0 if job.options.dry_run else sum(each.added for each in self._passes)
+        new = 0 if job.options.dry_run else sum(each.added + each.returned for each in self._passes)
         if not job.options.allow_deletes:
             self._withheld = guard(
                 mapping, known=seen.known - new, vanished=seen.vanished, read=read, edited=prepared.edited
@@ -290,7 +292,6 @@ class _Run:
             if self._withheld is None:
                 await asyncio.to_thread(dig, mapping, seen, done.run.started_at, self._new_outlays(mapping))
             return
-        await done.finish(done.run)
         self._part = Burial(
             mapping, seen, job.ports, self._keeping(), run=done.run, checkpoint=done.checkpoint,
             digest=prepared.digest, forbidden=self._forbidden, withheld=self._withheld,
@@ -313,6 +314,9 @@ class _Run:
         if not due:
             return
         await done.finish(done.run)
+        # with those of this very run, which are written only now
+        stored = await asyncio.to_thread(ports.store.doubts, mapping.name)
+        doubts = [each for each in stored if each.since is not None]
         keys = tuple(dict.fromkeys(key for each in due for key in each.keys))
         if not self._job.options.dry_run:
             ports.notice(Noticed(mapping=mapping.name, message=f"{len(keys):,} rows were in doubt and are sent again"))

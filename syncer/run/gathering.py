@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 
 from syncer.core.model import SegmentObject
 from syncer.state.base import Fingerprint
@@ -24,7 +25,8 @@ class Gathering:
         self._monotonic = monotonic
         self._objects: list[SegmentObject] = []
         self._before: dict[str, Fingerprint | None] = {}
-        self._ids: set[str] = set()
+        #: of what waits here, and of what was taken out and is in no batch yet
+        self._ids: Counter[str] = Counter()
         self._size = 0
         self._since = 0.0
 
@@ -33,10 +35,9 @@ class Gathering:
         """First row that waits here."""
         return self._objects[0].row if self._objects else None
 
-    @property
-    def ids(self) -> set[str]:
-        """Of what waits here."""
-        return self._ids
+    def holds(self, ids: Set[str]) -> Set[str]:
+        """Those of which an object waits here, or was taken out and not handed on yet."""
+        return self._ids.keys() & ids
 
     @property
     def enough(self) -> bool:
@@ -56,7 +57,15 @@ class Gathering:
         self._size += sum(len(each.properties) for each in objects)
 
     def take(self) -> tuple[list[SegmentObject], dict[str, Fingerprint | None]]:
-        """Everything that waits; nothing does then."""
+        """Everything that waits; nothing does then. Its ids are held until it was handed on."""
         taken = self._objects, self._before
-        self._objects, self._before, self._ids, self._size = [], {}, set(), 0
+        self._objects, self._before, self._size = [], {}, 0
         return taken
+
+    def handing_on(self, objects: Sequence[SegmentObject]) -> Iterator[SegmentObject]:
+        """What was taken, one by one; each is held until the next is asked for."""
+        for each in objects:
+            yield each
+            self._ids[each.id] -= 1
+            if not self._ids[each.id]:
+                del self._ids[each.id]

@@ -86,6 +86,8 @@ class Keeping:
         self._notes: list[tuple[int, int]] = []
         #: what was accepted before of what is noted, as long as nobody knows what becomes of that
         self._before: dict[str, Fingerprint] = {}
+        #: objects that were marked as deleted, of which a version was sent
+        self.returned = 0
         self._parts = parts
         self._cadence = cadence
         #: being written now
@@ -189,6 +191,7 @@ class Keeping:
         """It is certain that nothing newer landed under them: what was accepted before counts again."""
         found = ((each, self._before.pop(each, None)) for each in ids)
         restored = {each: before for each, before in found if before is not None}
+        self.returned -= sum(before.digest == GONE for before in restored.values())
         self._decided.restored.update(restored)
         for each in restored:
             self._decided.fingerprints.pop(each, None)
@@ -213,8 +216,12 @@ class Keeping:
             doubt = self._doubt(objects, since=None)
             self._notes.append((doubt.part, objects[-1].row + 1))
             marks = {each: Fingerprint(digest=OPEN, sent_at=self._now()) for each in before}
-            self._before.update({each: found for each, found in before.items() if found is not None})
-            # an older version that was accepted just now is not to be recorded over them
+            known = {each: found for each, found in before.items() if found is not None}
+            self.returned += sum(known[each].digest == GONE for each in known.keys() - self._before.keys())
+            self._before.update(known)
+            # what became of an older version just now is not to be recorded over them
+            for each in marks:
+                self._decided.restored.pop(each, None)
             self._decided.fingerprints.update(
                 {each: marks[each] for each in marks if each in self._decided.fingerprints}
             )

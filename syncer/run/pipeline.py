@@ -116,6 +116,11 @@ class Pipeline:
         """Where the rows went so far."""
         return Counts(**self._tally)
 
+    @property
+    def returned(self) -> int:
+        """How many objects that were marked as deleted are known as living again, because their rows returned."""
+        return self._keeping.returned
+
     def _count(self, **more: int) -> None:
         self._ports.moved()
         for name, times in more.items():
@@ -207,7 +212,7 @@ class Pipeline:
         objects, before = self._gathering.take()
         if objects:
             await self._keeping.note(self.run, objects, before)
-        return await self._put(self._batcher.add(objects))
+        return await self._put(self._batcher.add(self._gathering.handing_on(objects)))
 
     async def _changed(self, objects: list[SegmentObject]) -> tuple[list[SegmentObject], dict[str, Fingerprint | None]]:
         """What must be sent, and by id what was accepted before (None: nothing), where that must be remembered.
@@ -215,11 +220,11 @@ class Pipeline:
         Of what is in doubt or on its way nothing is certain, so its next version goes as well.
         """
         known, now = await self._keeping.known([each.id for each in objects]), self._ports.now()
-        strangers = list(dict.fromkeys(each.id for each in objects if each.id not in known))
         lately = now - CLOSE
         close = {each for each, (_, sent_at) in known.items() if sent_at > lately}
         self._shadowed.update(each for each, (digest, _) in known.items() if digest == UNSURE)
         out = self._out({each.id for each in objects})
+        strangers = list(dict.fromkeys(each.id for each in objects if each.id not in known and each.id not in out))
         close |= out
         doubted = {each.id for each in objects if each.key in self._doubted} if self._doubted else set()
         before = {each: known.pop(each) for each in out | doubted if each in known}
@@ -236,7 +241,7 @@ class Pipeline:
 
     def _out(self, ids: Set[str]) -> Set[str]:
         """Those of which a version is on its way, or is going to be."""
-        return self._ledger.pending(ids) | self._batcher.holds(ids) | (self._gathering.ids & ids)
+        return self._ledger.pending(ids) | self._batcher.holds(ids) | self._gathering.holds(ids)
 
     def _follows(self, batch: Batch) -> bool:
         """Whether the API might process it before an older version, unless it is told to keep the order."""
@@ -250,22 +255,20 @@ class Pipeline:
         if doubted:
             self._keeping.doubted(doubted)
             self._doubted.update(each.key for each in doubted)
+        ids = {each.id for each in batch.objects}
+        newer = self._ledger.overtaken(batch) | self._batcher.holds(ids) | self._gathering.holds(ids)
+        unsure = {each.id for each in receipt.accepted if each.key in self._doubted} if self._doubted else set()
+        self._keeping.accepted(receipt.accepted, newer | unsure)
         if receipt.failure is not None:
             # the batch holds the watermark; its rejections will be found again with it
             self._ledger.fail(batch)
-        else:
-            self._ledger.settle(batch)
-        unsure = self._out({each.id for each in receipt.accepted})
-        unsure |= {each.id for each in receipt.accepted if each.key in self._doubted} if self._doubted else set()
-        self._keeping.accepted(receipt.accepted, unsure)
-        if receipt.failure is not None:
             self.failure = self.failure or receipt.failure
             return
         self._refused += len(receipt.rejections)
         self._count(rejected=len(receipt.rejections))
         self._keeping.bury(receipt.rejections)
-        refused = {each.id for each in receipt.rejections if each.id is not None}
-        self._keeping.restore(refused - self._out(refused))
+        self._keeping.restore({each.id for each in receipt.rejections if each.id is not None} - newer)
+        self._ledger.settle(batch)
         self._commit_when_due()
 
     def _judge(self, under_way: int = 0) -> None:

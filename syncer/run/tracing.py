@@ -269,13 +269,14 @@ def _concluded(found: Trace, now: datetime, is_read: Callable[[], bool]) -> Trac
 
 def _of_no_row(found: Trace) -> tuple[Conclusion, str, str | None]:
     mapping, known = found.mapping, found.known
-    if known is None and not found.dead_letters and found.doubt is None:
+    uncertain = found.uncertain_since is not None
+    if known is None and not found.dead_letters and found.doubt is None and not uncertain:
         told = "nobody knows this id: the query does not return it, and no object of this id was sent"
         return Conclusion.UNKNOWN, told, f"syncer preview {mapping.name}, to see how its ids look"
     if found.deleted:
         return Conclusion.DELETED, "the query does not return its row, and the object was marked as deleted", None
     gone = "the query does not return its row"
-    if known is None:
+    if known is None and not uncertain:
         return Conclusion.ABSENT, f"{gone}, and nothing is known to have been sent", None
     if mapping.deletes is None:
         return Conclusion.ABSENT, f"{gone}; `deletes: ignore` leaves the object as it was sent", None
@@ -311,6 +312,8 @@ def _need(found: Trace, row: RowNow, now: datetime) -> str | None:
     known, mapping = found.known, found.mapping
     if found.doubt is not None:
         return "it is in doubt: a request that carried it is on its way, or got no answer"
+    if found.uncertain_since is not None:
+        return "nobody knows which version of it the API holds"
     if known is None:
         return "it was never sent, or that is forgotten"
     if found.deleted or found.unsure:

@@ -270,7 +270,7 @@ def main() -> None:
         lambda: slow_load(asked.rows // 5, 16),
         lambda: slow_load(asked.rows // 2, 32),
         lambda: by_bulk(asked.rows, 0),
-        lambda: by_bulk(asked.rows // 5, 0.05),
+        lambda: by_bulk(asked.rows, 0.05),
     ]
     if asked.tenfold:
         parts.append(lambda: tenfold(asked.rows))

@@ -149,8 +149,8 @@ MUTANTS = (
     ),
     Mutant(
         name="fingerprints are recorded before acceptance", file="run/pipeline.py",
-        before="self._keeping.accepted(receipt.accepted, unsure)",
-        after="self._keeping.accepted(batch.objects, unsure)",
+        before="self._keeping.accepted(receipt.accepted, newer | unsure)",
+        after="self._keeping.accepted(batch.objects, newer | unsure)",
         seeds=(2,),
     ),
     Mutant(

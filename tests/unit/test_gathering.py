@@ -78,11 +78,22 @@ def test_the_first_that_waits_says_for_how_long() -> None:
 def test_what_waits_is_told() -> None:
     """Its ids and its first row, for those who decide on other versions and on the watermark."""
     waits, _ = gathering()
-    assert (waits.ids, waits.first_row) == (set(), None)
+    assert (waits.holds({"4"}), waits.first_row) == (set(), None)
     waits.add([room(4), room(6)], {})
-    assert (waits.ids, waits.first_row) == ({"4", "6"}, 4)
-    waits.take()
-    assert (waits.ids, waits.first_row) == (set(), None)
+    assert (waits.holds({"4", "5", "6"}), waits.first_row) == ({"4", "6"}, 4)
+
+
+def test_what_was_taken_out_is_held_until_it_is_handed_on() -> None:
+    """In between it is in no batch yet, and must not be overlooked."""
+    waits, _ = gathering()
+    waits.add([room(4), room(6)], {})
+    handed = waits.handing_on(waits.take()[0])
+    assert waits.holds({"4", "6"}) == {"4", "6"}
+    assert next(handed) == room(4)
+    assert next(handed) == room(6)
+    assert waits.holds({"4", "6"}) == {"6"}
+    assert next(handed, None) is None
+    assert waits.holds({"4", "6"}) == set()
 
 
 class Noting(MemoryStore):
