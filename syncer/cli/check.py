@@ -11,6 +11,7 @@ from syncer.cli.app import Globals
 from syncer.cli.selection import selecting
 from syncer.cli.tables import moment, render
 from syncer.config import Config, select_mappings
+from syncer.core.blackouts import begins
 from syncer.core.calendar import next_fires
 from syncer.core.fingerprint import destination_id
 from syncer.core.model import CollectionMapping, PropertyType
@@ -174,7 +175,8 @@ def _index(source: SqlSource, mapping: CollectionMapping) -> None:
 
 def _fires(mapping: CollectionMapping) -> None:
     for schedule in mapping.schedules:
-        fires = ", ".join(filter(None, map(moment, next_fires(schedule, utc_now(), 3, mapping=mapping.name))))
+        coming = next_fires(schedule, utc_now(), 3, mapping=mapping.name)
+        fires = ", ".join(filter(None, map(moment, begins(mapping.blackouts, coming))))
         _say(Finding(level=Level.OK, message=f"{schedule.mode} runs next at {fires}"))
 
 

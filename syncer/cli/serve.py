@@ -18,6 +18,7 @@ from syncer.cli.app import Globals
 from syncer.cli.loop import on_signals, run_in_loop
 from syncer.cli.tables import moment
 from syncer.config import Config
+from syncer.core.blackouts import begins
 from syncer.core.calendar import next_fires
 from syncer.errors import UsageError
 from syncer.observe.logs import LogObserver
@@ -167,5 +168,6 @@ def _announce(config: Config, url: str) -> None:
     _log.info("the status page is at %s", url, extra={"fields": {"event": "page_served", "url": url}})
     for mapping in config.mappings.values():
         for schedule in mapping.schedules:
-            fires = ", ".join(filter(None, map(moment, next_fires(schedule, utc_now(), 3, mapping=mapping.name))))
+            coming = next_fires(schedule, utc_now(), 3, mapping=mapping.name)
+            fires = ", ".join(filter(None, map(moment, begins(mapping.blackouts, coming))))
             _log.info("%s: %s runs next at %s", mapping.name, schedule.mode, fires)

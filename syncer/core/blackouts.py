@@ -7,7 +7,7 @@ A blackout is one stretch of time, from the first instant of its start to the la
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from syncer.core.calendar import instant
@@ -19,6 +19,11 @@ _DAY = timedelta(days=1)
 ENDLESS = timedelta(days=8)
 #: any week without a clock change, to look at blackouts as such
 _MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
+
+
+def begins(blackouts: Sequence[Blackout], fires: Iterable[datetime]) -> list[datetime]:
+    """When the runs of these fires begin: those in a blackout together at its end."""
+    return sorted({blackout_end(blackouts, each) or each for each in fires})
 
 
 def blackout_end(blackouts: Sequence[Blackout], at: datetime) -> datetime | None:

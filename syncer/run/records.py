@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from itertools import count
 
 import orjson
 
@@ -23,6 +22,8 @@ _log = logging.getLogger("syncer.run")
 AT_ONCE = 10
 #: seconds for which attempts to send them begin: what waits can as well go with the next run
 PATIENCE = 10.0
+#: and after a run that failed
+SHORT_PATIENCE = 2.0
 #: characters of a text in a record; a value must stay far below the API's 32 KB
 _LONGEST = 2_000
 
@@ -56,10 +57,10 @@ class Recorder:
     async def record(self, report: RunReport, delivery: Delivery) -> None:
         """Send all that are owed, after a run. What cannot be sent is told, and stays owed.
 
-        After a run that failed one attempt is enough: the API may be what it failed for.
+        After a run that failed it is not tried for long: the API may be what it failed for.
         """
         mapping = report.mapping
-        patience = PATIENCE if report.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL) else 0.0
+        patience = PATIENCE if report.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL) else SHORT_PATIENCE
         try:
             async with self._turn:
                 await self._send_owed(mapping, delivery, patience)
@@ -80,11 +81,11 @@ class Recorder:
                 raise receipt.failure
 
     def _limit(self, patience: float) -> Callable[[], SyncerError | None]:
-        """Forbids further attempts after the first once so many seconds have passed."""
-        until, attempts = self._monotonic() + patience, count()
+        """Forbids further attempts once so many seconds have passed."""
+        until = self._monotonic() + patience
 
         def forbidden() -> SyncerError | None:
-            late = next(attempts) > 0 and self._monotonic() >= until
+            late = self._monotonic() >= until
             return EndpointUnreachable("the API did not take it in time") if late else None
 
         return forbidden

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -63,6 +64,8 @@ class Daemon:
             concurrency=config.serve.concurrency, sleep=sleep, look=look, timer=timer,
         )  # fmt: skip
         self._reloading = asyncio.Lock()
+        #: by mapping: whose turn it is in this process
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._reload = Reload(at=utc_now(), problem=None)
         self._paused: Mapping[str, datetime] = {}
         self._answered = elapsed()
@@ -223,9 +226,11 @@ class Daemon:
     async def _run(
         self, mapping: CollectionMapping, options: RunOptions, wanted: Callable[[], bool] = lambda: True
     ) -> RunReport:
-        run_id = new_run_id(utc_now())
-        with self._lookout.watching(run_id, mapping.name, options):
-            return await self._runner.run(mapping, options, run_id=run_id, wanted=wanted)
+        # a retry and a scheduled run would find the lease in this very process's hands
+        async with self._turns[mapping.name]:
+            run_id = new_run_id(utc_now())
+            with self._lookout.watching(run_id, mapping.name, options):
+                return await self._runner.run(mapping, options, run_id=run_id, wanted=wanted)
 
     def _notice(self, event: Event) -> None:
         for notice in self._observers:

@@ -133,11 +133,11 @@ class Scheduler:
         fire = Fire(mapping=mapping, mode=mode, trigger="page", at={}, wished=True, due=now, until=now)
         held = self._held.take(mapping)
         if held is not None:
-            self._end(fire, Ending.FOLDED)
+            self._fold(fire)
             self._queue(held.with_(fire))
             return False
         if self._owed.merge(fire):
-            self._end(fire, Ending.FOLDED)
+            self._fold(fire)
             return False
         return self._queue(fire)
 
@@ -224,7 +224,7 @@ class Scheduler:
             told = f"{fire} missed fires since {missed_since:%Y-%m-%dT%H:%M:%SZ}; one run catches up"
             self._say(fire.mapping, told)
         if self._owed.merge(fire) or self._held.merge(fire):
-            self._end(fire, Ending.FOLDED)
+            self._fold(fire)
         else:
             self._queue(fire)
 
@@ -371,6 +371,10 @@ class Scheduler:
         self._endings[fire.mapping, ending] += 1
         if ending is not Ending.RAN:
             self._say(fire.mapping, f"{fire} {said or SAID[ending]}")
+
+    def _fold(self, fire: Fire) -> None:
+        """It is one with a fire that waits. That one was told of, with what it waits for, so this is only counted."""
+        self._endings[fire.mapping, Ending.FOLDED] += 1
 
     def _say(self, mapping: str, what: str) -> None:
         self._notice(Noticed(mapping=mapping, message=what))

@@ -39,6 +39,7 @@ def test_every_run_is_recorded(project: Project, syncer: Inside) -> None:
     assert syncer("run").code == 3
     project.syncer.write("syncer.yaml", RECORDS.replace("FROM rooms", "FROM attics") + LETTERS)
     assert syncer("run", "--select", "rooms", "--full").code == 1
+    assert owed(project) == 0, "that of a run that failed goes at once, as any other"
     project.change("UPDATE letters SET body = 'short now' WHERE id = 1")
     assert syncer("dead-letters", "retry").code == 0
     runs = json.loads(syncer("runs", "--output", "json").out)["runs"]

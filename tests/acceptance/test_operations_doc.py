@@ -59,6 +59,7 @@ def test_a_sqlite_state_is_backed_up_and_restored(project: Project) -> None:
     with closing(sqlite3.connect(project.state)) as writer:
         writer.execute("BEGIN IMMEDIATE")  # as a run that is just saving
         keeper.does("python3", "syncer state export")
+    assert (project.syncer.folder / "syncer-backup.db").stat().st_mode & 0o777 == 0o600
     assert json.loads(project.syncer.read("state.json"))["checkpoints"]
     before = price_downstream(project, 1)
     for price, moment in ((before + 1000, "2026-03-02 00:00:00"), (before, "2026-03-02 01:00:00")):

@@ -136,6 +136,33 @@ def test_a_run_that_stands_still_is_told_of(folder: Path) -> None:
         play(scene(server.endpoint))
 
 
+def test_a_retry_waits_for_the_run_that_goes_on(folder: Path) -> None:
+    """And a run for the retry: one process does not lock itself out."""
+
+    async def scene(endpoint: str) -> None:
+        async with House(folder, endpoint) as house:
+            await house.daemon.run_now("rooms", Mode.FULL)
+            await house.until(lambda: house.ended("rooms"))
+            await house.daemon.run_now("rooms", Mode.FULL)
+            await house.until(house.daemon.running)
+            report = await house.daemon.retry_dead_letters("rooms", None)
+            assert (report.outcome, report.counts.read) == (Outcome.PARTIAL, 1)
+            retrying = asyncio.create_task(house.daemon.retry_dead_letters("rooms", None))
+            await house.until(house.daemon.running)
+            await house.daemon.run_now("rooms", Mode.FULL)
+            assert (await retrying).outcome is Outcome.PARTIAL
+            await house.until(lambda: len(house.ended("rooms")) == 5)
+            assert {each.outcome for each in house.ended("rooms")} == {Outcome.PARTIAL}
+
+    def refusing(request: Request) -> Reply:
+        """Room 7 is refused, and every answer takes a moment."""
+        status = 400 if "7" in request.ids else 200
+        return answer(status, b'{"success":true}', ("Content-Type", "application/json"), delay=0.05)
+
+    with serving(refusing) as server:
+        play(scene(server.endpoint))
+
+
 def test_pause_and_resume(folder: Path) -> None:
     """Both are in the state at once, and what cannot be is refused in words."""
 

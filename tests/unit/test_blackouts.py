@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syncer.core.blackouts import blackout_end, leaves_time
+from syncer.core.blackouts import begins, blackout_end, leaves_time
 from syncer.core.model import Blackout
 
 MINUTE = timedelta(minutes=1)
@@ -148,3 +148,11 @@ def test_blackouts_that_meet_are_one() -> None:
 def test_whether_there_is_time_left(some: Sequence[Blackout], expected: bool) -> None:
     """Blackouts round the clock leave none; a minute a day or a day a week is enough."""
     assert leaves_time(some) is expected
+
+
+def test_fires_in_one_blackout_begin_one_run() -> None:
+    """At its end; others begin when they come."""
+    night = Blackout(start=time(22), end=time(2))
+    fires = [datetime(2026, 1, 5, hour, tzinfo=UTC) for hour in (21, 22, 23)]
+    assert begins((night,), fires) == [fires[0], datetime(2026, 1, 6, 2, tzinfo=UTC)]
+    assert begins((), fires) == fires
