@@ -136,6 +136,7 @@ class Keeping:
             digest = OPEN if each.id in unsure else fingerprint(each, self._scope)
             decided.fingerprints[each.id] = Fingerprint(digest=digest, sent_at=now)
             self._before.pop(each.id, None)
+        decided.unchanged.extend(each.id for each in objects if each.id in unsure)
         if decided.dead_letters:
             ids = {each.id for each in objects}
             decided.dead_letters = [each for each in decided.dead_letters if each.rejection.id not in ids]

@@ -50,7 +50,7 @@ class Commit:
     basis: str | None = None
     #: fingerprints of objects accepted before it are forgotten: of rows that are long gone
     outdated: datetime | None = None
-    #: ids whose object is what was accepted before
+    #: ids whose object, as it is now, was accepted, whatever else may land
     unchanged: Sequence[str] = ()
     #: what is in doubt from now on; one of the same run and part is replaced
     doubts: Sequence[Doubt] = ()

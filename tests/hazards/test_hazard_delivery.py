@@ -11,6 +11,7 @@ from typing import Any
 from hazard_world import World, everywhere
 
 from syncer.core.model import Batch, Outcome, Receipt
+from syncer.core.tombstone import OPEN
 from syncer.delivery.memory import MemoryDelivery, Scripted
 
 #: the state's tables that a transaction with a dead letter writes
@@ -164,8 +165,12 @@ class _broken:
             connection.commit()
 
     def __enter__(self) -> None:
-        # the row of a run is written at its beginning too: what fails is the end of one that has counts
-        when = "WHEN NEW.outcome IS NOT NULL AND NEW.outcome <> 'failed'" if self._table == "syncer_runs" else ""
+        # the row of a run is written at its beginning too: what fails is the end of one that has counts; and a note
+        # takes back what it makes uncertain
+        when = {
+            "syncer_runs": "WHEN NEW.outcome IS NOT NULL AND NEW.outcome <> 'failed'",
+            "syncer_fingerprints": f"WHEN NEW.digest <> x'{OPEN.hex()}'",
+        }.get(self._table, "")
         self._execute(
             f"CREATE TRIGGER broken_insert BEFORE INSERT ON {self._table} {when} "
             "BEGIN SELECT RAISE(ABORT, 'no more room'); END",

@@ -187,6 +187,17 @@ def test_trace_of_an_uncertain_object_whose_row_is_there() -> None:
     assert "never sent" not in found.told, found.told
 
 
+def test_a_dead_letter_goes_when_its_row_is_accepted_though_another_version_may_land() -> None:
+    """What the letter says is over, and the row is sent once more."""
+    world = World([(1, "x" * 40_000, 1)])
+    world.run()
+    world.source.rows[0] = (1, "mended", 2)
+    world.delivery = MemoryDelivery([Scripted.LATE])
+    world.run()
+    assert digest(world) == OPEN
+    assert world.store.dead_letters("rooms") == ()
+
+
 def test_settling_knows_the_doubts_of_its_own_run() -> None:
     """Doubted long ago and again in this run; the settling request says what is certain although it is not."""
     world = World(rooms(3))
