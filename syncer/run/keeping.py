@@ -42,6 +42,7 @@ class _Decided:
     restored: dict[str, Fingerprint] = field(default_factory=dict)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
+    mended: list[str] = field(default_factory=list)
     doubts: list[Doubt] = field(default_factory=list)
     rows: int = 0
 
@@ -52,6 +53,7 @@ class _Decided:
             restored=self.restored | later.restored,
             dead_letters=self.dead_letters + later.dead_letters,
             unchanged=self.unchanged + later.unchanged,
+            mended=self.mended + later.mended,
             doubts=self.doubts + later.doubts,
             rows=self.rows + later.rows,
         )
@@ -136,7 +138,7 @@ class Keeping:
             digest = OPEN if each.id in unsure else fingerprint(each, self._scope)
             decided.fingerprints[each.id] = Fingerprint(digest=digest, sent_at=now)
             self._before.pop(each.id, None)
-        decided.unchanged.extend(each.id for each in objects if each.id in unsure)
+        decided.mended.extend(each.id for each in objects if each.id in unsure)
         if decided.dead_letters:
             ids = {each.id for each in objects}
             decided.dead_letters = [each for each in decided.dead_letters if each.rejection.id not in ids]
@@ -263,7 +265,7 @@ class Keeping:
             commit = Commit(
                 run=with_watermark(run, saved), checkpoint=saved, dead_letters=decided.dead_letters,
                 fingerprints=decided.fingerprints, restored=decided.restored, unchanged=decided.unchanged,
-                doubts=decided.doubts,
+                mended=decided.mended, doubts=decided.doubts,
                 assured=[*assured, *((self._run_id, part) for part, _ in over)], swept=swept, resolved=resolved,
                 basis=basis, outdated=outdated,
             )  # fmt: skip

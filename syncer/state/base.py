@@ -34,8 +34,8 @@ class Commit:
     """What one transaction records. Losing it costs duplicates, never data.
 
     An object has at most one dead letter: that of an earlier refusal is removed when its id is accepted
-    (`fingerprints`), found as it was accepted before (`unchanged`) or refused again (`dead_letters`); of several
-    in one commit the last stays.
+    (`fingerprints`, `mended`), found as it was accepted before (`unchanged`) or refused again (`dead_letters`); of
+    several in one commit the last stays.
     """
 
     run: RunReport
@@ -50,8 +50,10 @@ class Commit:
     basis: str | None = None
     #: fingerprints of objects accepted before it are forgotten: of rows that are long gone
     outdated: datetime | None = None
-    #: ids whose object, as it is now, was accepted, whatever else may land
+    #: ids whose object is what was accepted before
     unchanged: Sequence[str] = ()
+    #: ids of which a version was accepted, though it is not certain that none other lands
+    mended: Sequence[str] = ()
     #: what is in doubt from now on; one of the same run and part is replaced
     doubts: Sequence[Doubt] = ()
     #: run and part of what is in doubt no longer
@@ -76,7 +78,7 @@ def outdated_ids(commit: Commit) -> set[str]:
     """The ids whose earlier dead letters a commit replaces or resolves."""
     refused = (each.rejection.id for each in commit.dead_letters)
     accepted = (each for each, found in commit.fingerprints.items() if found.digest not in (OPEN, UNSURE))
-    return {*accepted, *commit.unchanged, *(each for each in refused if each is not None)}
+    return {*accepted, *commit.unchanged, *commit.mended, *(each for each in refused if each is not None)}
 
 
 def require_fit(lease: Lease, commit: Commit) -> None:

@@ -148,9 +148,9 @@ class Unanswered(MemoryDelivery):
     world: World
 
 
-@pytest.mark.parametrize(("outcome", "attempts"), [(Outcome.SUCCEEDED, 10), (Outcome.PARTIAL, 10), (Outcome.FAILED, 1)])
+@pytest.mark.parametrize(("outcome", "attempts"), [(Outcome.SUCCEEDED, 10), (Outcome.PARTIAL, 10), (Outcome.FAILED, 2)])
 def test_patience(outcome: Outcome, attempts: int) -> None:
-    """Attempts begin for ten seconds after a run that went well; after one that failed, once."""
+    """Attempts begin for ten seconds after a run that went well; after one that failed, for two."""
     delivery = Unanswered()
     world = delivery.world = World(delivery)
     (told,) = world.record(report=replace(RUN, outcome=outcome))
