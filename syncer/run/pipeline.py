@@ -72,11 +72,8 @@ class Pipeline:
         #: rejections by code
         self.refused: Counter[str] = Counter()
         self._plan, self._described, self._shaper = plan, described, shaper
-        self._ports = ports
-        self._digest = digest
+        self._ports, self._digest, self._options, self._settles = ports, digest, options, settles
         self.checkpoint = checkpoint
-        self._options = options
-        self._settles = settles
         #: ids of which an older version went out only just now, or waits to
         self._close: set[str] = set()
         #: ids whose tombstone may land yet
@@ -87,9 +84,8 @@ class Pipeline:
         self._compares = plan.mapping.send == "changed" and not options.resend
         self._scope = scope_of(ports.delivery.identity, plan.mapping.collection)
         self._ledger = Ledger()
-        self._gathering = Gathering(
-            most=ports.cadence.noted, seconds=ports.cadence.seconds, monotonic=ports.monotonic
-        )  # fmt: skip
+        wait = ports.cadence
+        self._gathering = Gathering(most=wait.noted, seconds=wait.seconds, monotonic=ports.monotonic)
         self._batcher = Batcher(plan.mapping.collection, ports.delivery.limits)
         self._sending = Sending(
             ports.delivery, self._ledger, synchronous=self._follows, forbidden=forbidden, settled=self._settle,
