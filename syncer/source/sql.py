@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from syncer.core.model import CollectionMapping, Row, Watermark
 from syncer.core.plan import RunPlan
@@ -143,7 +144,11 @@ class SqlSource:
             yield connection
         finally:
             del self._connected[id(connection)]
-            connection.close()
+            try:
+                connection.close()
+            except DBAPIError:  # It is lost. Nothing was written, so what was read before stays as good as it was.
+                if not connection.closed:
+                    connection.invalidate()
 
     def _query(self, connection: Connection, mapping: CollectionMapping) -> tuple[PreparedQuery, tuple[str, ...]]:
         """The mapping's query, and the key that the database itself declares for it."""
