@@ -11,11 +11,12 @@ from syncer.core.batch import Batcher
 from syncer.core.events import RunProgressed
 from syncer.core.ledger import Ledger
 from syncer.core.model import Batch, Checkpoint, CollectionMapping, Counts, Mark, Receipt, RunReport
-from syncer.core.tombstone import HELD_BACK, tombstone
+from syncer.core.tombstone import HELD_BACK, OPEN, UNSURE, tombstone
 from syncer.errors import DeliveryError, SyncerError, Withheld
 from syncer.run.job import Ports
-from syncer.run.keeping import Keeping
+from syncer.run.keeping import SETTLED_AFTER, Keeping
 from syncer.run.outlay import Outlay
+from syncer.run.pipeline import CLOSE
 from syncer.run.seen import Seen
 from syncer.run.sending import Sending
 
@@ -35,7 +36,8 @@ class Burial:
     """Sends the tombstones of one run, after everything that the run read is settled.
 
     Before a tombstone goes out it is written down that nobody knows which version the API holds: a row that returns is
-    sent then, whatever became of the tombstone.
+    sent then, whatever became of the tombstone. It stays written down where an older version may land after it: the
+    next full run marks the object once more.
     """
 
     def __init__(
@@ -61,10 +63,16 @@ class Burial:
         self._ports = ports
         self._keeping = keeping
         self._digest = digest
+        #: ids of which a version went out only just now, and those of which one may land yet
+        self._close: set[str] = set()
+        self._open: set[str] = set()
+        #: whether anything is in doubt, and whether a tombstone of this run is
+        self._doubts = False
+        self._late = False
         self._ledger = Ledger()
         self._batcher = Batcher(mapping.collection, ports.delivery.limits)
         self._sending = Sending(
-            ports.delivery, self._ledger, synchronous=lambda _: False, forbidden=forbidden, settled=self._settle,
+            ports.delivery, self._ledger, synchronous=self._follows, forbidden=forbidden, settled=self._settle,
             halted=lambda: self._halted,
         )  # fmt: skip
 
@@ -84,10 +92,12 @@ class Burial:
         self.complete = sent and not self._halted
 
     async def _send(self) -> bool:
+        self._doubts = await asyncio.to_thread(self._any_unsettled)
         pages = self._seen.pages()
         while (page := await asyncio.to_thread(next, pages, None)) is not None:
             first = self._ledger.chunk_read(len(page), Mark())
             objects = [tombstone(self._mapping, each, row, self.run.started_at) for row, each in enumerate(page, first)]
+            await self._look_up(page)
             self._keeping.unsure(page)
             await self._commit(self.run)
             for batch in (*self._batcher.add(objects), *self._batcher.flush()):
@@ -95,13 +105,32 @@ class Burial:
                     return False
         return True
 
+    def _any_unsettled(self) -> bool:
+        now, stored = self._ports.now(), self._ports.store.doubts(self._mapping.name)
+        return any(each.since is None or now - each.since < SETTLED_AFTER for each in stored)
+
+    async def _look_up(self, page: Sequence[str]) -> None:
+        """Find out what may get in the way of their tombstones."""
+        known, lately = await self._keeping.known(page), self._ports.now() - CLOSE
+        self._close.update(each for each, (_, sent_at) in known.items() if sent_at > lately)
+        if self._doubts:
+            self._open.update(each for each, (digest, _) in known.items() if digest in (OPEN, UNSURE))
+
+    def _follows(self, batch: Batch) -> bool:
+        """Whether the API might process it before an older version, unless it is told to keep the order."""
+        return not self._close.isdisjoint(each.id for each in batch.objects)
+
     def _settle(self, batch: Batch, receipt: Receipt) -> None:
         more = Counts(
             deleted=len(receipt.accepted), requests=receipt.requests, retried=receipt.retried, bytes=receipt.bytes
         )
         self.run = replace(self.run, counts=self.run.counts + more)
         self._ports.moved()
-        self._keeping.gone([each.id for each in receipt.accepted if each.id not in receipt.in_doubt])
+        ids = {each.id for each in batch.objects}
+        self._late |= bool(receipt.in_doubt)
+        self._keeping.gone([each.id for each in receipt.accepted if each.id not in receipt.in_doubt | self._open])
+        self._close -= ids
+        self._open -= ids
         if receipt.failure is not None:
             self._ledger.fail(batch)
             self.failure = self.failure or receipt.failure
@@ -119,12 +148,18 @@ class Burial:
 
         When a guard held them back, the runs to come are held back too, until a person says that it is meant.
         """
+        if self._late:
+            self._keeping.doubted(())
         if isinstance(self.failure, Withheld):
-            await self._commit(run, basis=HELD_BACK)
+            await self._commit(run, basis=HELD_BACK, ends=True)
         elif self.complete:
-            await self._commit(run, basis=self._digest, outdated=run.started_at - self._mapping.refresh_after)
+            outdated = run.started_at - self._mapping.refresh_after
+            await self._commit(run, basis=self._digest, outdated=outdated, ends=True)
         else:
-            await self._commit(run)
+            await self._commit(run, ends=True)
 
-    async def _commit(self, run: RunReport, *, basis: str | None = None, outdated: datetime | None = None) -> None:
-        await self._keeping.commit(run, lambda: None, settled=0, swept=False, basis=basis, outdated=outdated)
+    async def _commit(
+        self, run: RunReport, *, basis: str | None = None, outdated: datetime | None = None, ends: bool = False
+    ) -> None:
+        settled = None if ends and self._sending.heard_of_all else 0
+        await self._keeping.commit(run, lambda: None, settled=settled, swept=False, basis=basis, outdated=outdated)

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import timedelta
 from itertools import count
 
 from syncer.core.events import BulkChosen, Noticed, RunFinished
@@ -22,7 +21,7 @@ from syncer.errors import LeaseHeld, RunTimedOut, SourceError, Stopped, SyncerEr
 from syncer.run.burying import Burial, dig
 from syncer.run.choosing import choice_of, planned
 from syncer.run.job import Job
-from syncer.run.keeping import Keeping
+from syncer.run.keeping import SETTLED_AFTER, Keeping
 from syncer.run.leasing import Holding, holding
 from syncer.run.outlay import Outlay
 from syncer.run.pipeline import Pipeline
@@ -32,9 +31,6 @@ from syncer.run.seen import Seen
 from syncer.state.base import Commit
 
 _log = logging.getLogger("syncer.run")
-
-#: after so long a request whose answer is missing will not land any more, or has landed
-SETTLED_AFTER = timedelta(seconds=30)
 
 
 async def execute(job: Job) -> RunReport:
@@ -318,7 +314,7 @@ class _Run:
         stored = await asyncio.to_thread(ports.store.doubts, mapping.name)
         doubts = [each for each in stored if each.since is not None]
         keys = tuple(dict.fromkeys(key for each in due for key in each.keys))
-        if not self._job.options.dry_run:
+        if keys and not self._job.options.dry_run:
             ports.notice(Noticed(mapping=mapping.name, message=f"{len(keys):,} rows were in doubt and are sent again"))
         options = replace(self._job.options, keys=keys, resend=True)
         plan = plan_run(mapping, prepared.described.primary_key, None, prepared.digest, options)

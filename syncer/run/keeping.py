@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from syncer.core.fingerprint import fingerprint
 from syncer.core.model import (
@@ -20,6 +20,9 @@ from syncer.core.model import (
 from syncer.core.tombstone import GONE, OPEN, UNSURE
 from syncer.run.promised import Promised
 from syncer.state.base import Commit, Fingerprint, Store
+
+#: after so long a request whose answer is missing will not land any more, or has landed
+SETTLED_AFTER = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +147,11 @@ class Keeping:
             decided.dead_letters = [each for each in decided.dead_letters if each.rejection.id not in ids]
 
     def unsure(self, ids: Sequence[str]) -> None:
-        """Tombstones of them are about to be on their way."""
+        """Tombstones of them are about to be on their way; that some are is a doubt without rows."""
+        if not self._notes:
+            doubt = self._doubt((), since=None)
+            self._notes.append((doubt.part, 1))
+            self._decided.doubts.append(doubt)
         self._mark(ids, UNSURE)
 
     def gone(self, ids: Sequence[str]) -> None:

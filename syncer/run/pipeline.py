@@ -232,7 +232,7 @@ class Pipeline:
         ids = {each.id for each in fresh}
         self._close.update(close & ids)
         before.update((each, known[each]) for each in ids if each in known)
-        certain = {each: found for each, found in before.items() if each in ids and found.digest not in (OPEN, UNSURE)}
+        certain = {each: found for each, found in before.items() if each in ids and found.digest != OPEN}
         return fresh, {**certain, **(dict.fromkeys(strangers) if self._plan.mapping.deletes is not None else {})}
 
     def _out(self, ids: Set[str]) -> Set[str]:

@@ -192,7 +192,7 @@ MUTANTS = (
         seeds=(0,),
     ),
     Mutant(
-        name="doubts are settled too early", file="run/executor.py",
+        name="doubts are settled too early", file="run/keeping.py",
         before="SETTLED_AFTER = timedelta(seconds=30)", after="SETTLED_AFTER = timedelta(seconds=3)",
         seeds=(74,),
     ),

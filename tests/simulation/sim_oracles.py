@@ -18,10 +18,11 @@ import orjson
 from sim_bulk import BulkRequest
 from sim_loop import Process
 from sim_sink import Request
-from sim_source import UNSHAPELY, Version, identifiers, projection
+from sim_source import UNSHAPELY, Version, identifiers, is_tombstone, projection
 
 from syncer.core.fingerprint import fingerprint
 from syncer.core.model import Doubt, Lease, Outcome, RunReport, SegmentObject
+from syncer.core.tombstone import GONE
 from syncer.state.base import Commit
 
 if TYPE_CHECKING:
@@ -170,9 +171,21 @@ class Oracles:
                 self._fail(f"lanes: an id is in requests {other.number} and {request.number} at once")
         if self._world.loop.time() > actor.store.leased_until + 1e-6:
             self._fail(f"lease: {actor.process} sends after its lease ran out")
-        unnoted = request.objects.keys() - self._in_doubt()
+        graves = {each for each, properties in request.objects.items() if is_tombstone(properties)}
+        self._mark(request, sorted(graves))
+        unnoted = request.objects.keys() - self._in_doubt() - graves
         if unnoted:
             self._fail(f"note: {sorted(unnoted)} go out, and nobody would know after a crash")
+
+    def _mark(self, request: Request, graves: Sequence[str]) -> None:
+        """Only what is gone, and only once it counts no more as what it was."""
+        unsure = self._world.durable.fingerprints(MAPPING, graves)
+        for each in graves:
+            if len(unsure[each].digest) > 1:
+                self._fail(f"note: {each} is marked as deleted, and counts as what it was before")
+            version = self._world.table.rows.get(int(each))
+            if version is not None and version.committed_at < self._began[request.run_id]:
+                self._fail(f"marked: {version} is there, and marked as deleted")
 
     def _needed(self, actor: Actor, request: Request) -> None:
         if self._world.settings.send != "changed" or actor.resends:
@@ -187,7 +200,7 @@ class Oracles:
             if before is None or identifier in excused:
                 continue
             sent = SegmentObject(id=identifier, properties=orjson.dumps(properties), row=0, key="")
-            if before.digest == fingerprint(sent, actor.scope):
+            if before.digest == (GONE if is_tombstone(properties) else fingerprint(sent, actor.scope)):
                 self._fail(f"needless: {identifier} is sent again, although it is known to be accepted")
 
     # --- runs
@@ -204,8 +217,9 @@ class Oracles:
         if report.outcome in _FINISHED:
             if counts.requests != actor.client.posts - actor.posts_before:
                 self._fail(f"counts: {counts.requests} requests told, {actor.client.posts - actor.posts_before} made")
-            if counts.sent != actor.client.accepted - actor.accepted_before:
-                self._fail(f"counts: {counts.sent} sent told, {actor.client.accepted - actor.accepted_before} accepted")
+            told, accepted = counts.sent + counts.deleted, actor.client.accepted - actor.accepted_before
+            if told != accepted:
+                self._fail(f"counts: {told} sent or deleted told, {accepted} accepted")
 
     def converged(self) -> list[str]:
         """What is still wrong after everything stopped and a run succeeded."""
@@ -226,7 +240,15 @@ class Oracles:
                 held = self._world.api.objects.get(str(version.id))
                 told = letter.rejection.code if letter else None
                 wrong.append(f"stale: {version} is {held} there, dead letter {told}")
+        if self._world.settings.max_share is not None:
+            wrong += self._ghosts()
         return wrong
+
+    def _ghosts(self) -> list[str]:
+        """What looks alive there, and has no row."""
+        world = self._world
+        alive = (each for each, held in world.api.objects.items() if not is_tombstone(held))
+        return [f"ghost: {each} is alive there" for each in alive if int(each) not in world.table.rows]
 
     @property
     def _skips(self) -> bool:

@@ -107,6 +107,13 @@ class Settings:
     bulk: bool = False
     #: uncompressed bytes of an upload
     part: int = 16_000_000
+    #: how many of the writes to a row delete it, and whether most of the others bring back what it was at first
+    gone_share: float = 0.03
+    wavers: bool = False
+    #: the most that may vanish at once where rows that are gone become tombstones; None: they do not
+    max_share: float | None = None
+    #: how many of the runs read everything
+    whole_share: float = 0.2
     #: what a second finish of a session comes to: 202, 202 and everything is processed again, or 410
     again: Literal["taken", "repeated", "gone"] = "taken"
 
@@ -182,4 +189,27 @@ def _unusual(rng: random.Random, usual: Settings) -> Settings:
             ballast=1_000, nulls_first=True, stamps="statement", skew=0, lookback=0, resolution=1, bad_share=0.3,
             chunk=1, commit_rows=1, commit_seconds=0.0,
         )  # fmt: skip
+    if way < 0.17:  # rows go back to what they were before, after refusals and with doubts about them
+        return _wavering(rng, usual)
+    if way < 0.25:
+        return replace(usual, max_share=rng.choice((0.2, 1.0)), gone_share=rng.choice((0.03, 0.2)))
+    if way < 0.29:  # rows go and return while requests that are given up land late, and the API takes its time
+        return replace(
+            _wavering(rng, usual), faults=_doubtful(rng, 0.8), max_share=1.0, whole_share=0.7, gone_share=0.4,
+            rows=rng.choice((3, 10)), bad_share=rng.choice((0.0, 0.0, 0.15)), processing=rng.choice((0.5, 10.0)),
+            writer_pause=rng.choice((0.5, 2.0)), runs=8, autopsy=True, batch=rng.choice((1, 2)),
+        )  # fmt: skip
     return usual
+
+
+def _doubtful(rng: random.Random, share: float) -> Mapping[str, float]:
+    return {name: FAULTS[name] for name in ("unanswered", "late", "gateway", "crash") if rng.random() < share}
+
+
+def _wavering(rng: random.Random, usual: Settings) -> Settings:
+    return replace(
+        usual, faults={**usual.faults, **_doubtful(rng, 0.6)}, wavers=True, returns=True, send="changed", cities=1,
+        rows=rng.choice((1, 3, 10)), transactions=30, writer_pause=rng.choice((0.5, 5.0)), runs=5,
+        bad_share=rng.choice((0.0, 0.15, 0.4)), gone_share=rng.choice((0.03, 0.2, 0.4)),
+        retry_for=rng.choice((1.0, 5.0)), max_share=rng.choice((None, None, 0.2, 1.0)),
+    )  # fmt: skip

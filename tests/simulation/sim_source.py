@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from sim_settings import EPOCH, SECOND, Settings
@@ -32,6 +32,8 @@ COLUMNS = (
 UNSHAPELY = "\ud800"
 #: what the API refuses
 UNWELCOME = "nowhere"
+#: what an object carries while its row is there, where rows that are gone become tombstones
+ALIVE: Mapping[str, object] = {"is_deleted": False, "deleted_at": None}
 #: ids of the rows that only weigh
 BALLAST = 1_000_000
 
@@ -67,6 +69,7 @@ class Table:
     def __init__(self, settings: Settings, rng: random.Random, now: Callable[[], float]) -> None:
         self.rows: dict[int, Version] = {}
         self.open: list[Transaction] = []
+        self._first: dict[int, Version] = {}
         self._settings = settings
         self._rng = rng
         self._now = now
@@ -96,7 +99,7 @@ class Table:
         """Insert, change or delete a row, unless another transaction has it locked."""
         if any(identifier in each.writes for each in self.open if each is not transaction):
             return
-        if identifier in self.rows and self._rng.random() < 0.03:
+        if identifier in self.rows and self._rng.random() < self._settings.gone_share:
             transaction.writes[identifier] = None
             return
         settings, rng = self._settings, self._rng
@@ -105,7 +108,10 @@ class Table:
             city = rng.choice((UNSHAPELY, UNWELCOME))
         stars = rng.choice((None, 1, 2))
         stamp = None if rng.random() < settings.null_share else self._stamp(transaction)
-        transaction.writes[identifier] = Version(identifier, city, stars, stamp)
+        written = Version(identifier, city, stars, stamp)
+        if settings.wavers and rng.random() < 0.6:
+            written = replace(self._first.setdefault(identifier, written), stamp=stamp)
+        transaction.writes[identifier] = written
 
     def _stamp(self, transaction: Transaction) -> int:
         settings = self._settings
@@ -295,7 +301,13 @@ def projection(version: Version, settings: Settings) -> dict[str, object]:
     """The object a row has to become, by the rules of the mapping and not by the code under test."""
     stamp = {} if settings.returns else {"updated_at": version.stamp}
     named = {"city": version.city, "stars": version.stars, **stamp}
-    return {name: value for name, value in named.items() if value is not None or not settings.omits}
+    found = {name: value for name, value in named.items() if value is not None or not settings.omits}
+    return found if settings.max_share is None else {**found, **ALIVE}
+
+
+def is_tombstone(properties: Mapping[str, object]) -> bool:
+    """Whether it marks its object as deleted."""
+    return properties.get("is_deleted") is True
 
 
 def identifiers(doubt_keys: Sequence[str]) -> set[str]:

@@ -21,7 +21,7 @@ from sim_sink import LATE, Api
 from sim_source import Table
 from sim_store import Durable
 
-from syncer.core.model import CollectionMapping, Lease, Mode, Outcome, PropertyRule, WatermarkRule
+from syncer.core.model import CollectionMapping, Lease, Mode, Outcome, PropertyRule, TombstoneRule, WatermarkRule
 from syncer.core.plan import RunOptions
 
 #: virtual seconds that a process may take to end once it was told to stop: what is in flight is finished
@@ -214,7 +214,8 @@ class World:
             return RunOptions(limit=dice.randint(1, 10))
         if way < 0.2:
             return RunOptions(mode=Mode.FULL, resend=True)
-        return RunOptions(mode=Mode.FULL if way < 0.4 else Mode.INCREMENTAL)
+        mode = Mode.FULL if way < 0.2 + self.settings.whole_share else Mode.INCREMENTAL
+        return RunOptions(mode=mode, allow_deletes=self.settings.max_share == 1.0)
 
     def _torment(self, actor: Actor) -> bool:
         """What happens to a process, if anything does. Returns whether it will be suspended."""
@@ -273,10 +274,13 @@ class World:
             self.counts["duplicates"] += sum(one.properties == two.properties for one, two in pairwise(landings))
 
     async def _healing(self, actor: Actor) -> None:
+        marks = self.settings.max_share is not None
         for number in range(HEALING_RUNS):
-            # that everything has to go to another destination is for the person to say
+            # that everything has to go to another destination is for the person to say, and that much is gone
             anew = self.settings.moves and number == 0
-            report = await actor.run(RunOptions(mode=Mode.FULL if anew else Mode.INCREMENTAL))
+            whole = anew or (marks and number == HEALING_RUNS - 1)
+            mode = Mode.FULL if whole else Mode.INCREMENTAL
+            report = await actor.run(RunOptions(mode=mode, allow_deletes=marks))
             if report.outcome not in (Outcome.SUCCEEDED, Outcome.PARTIAL):
                 self._fail(f"heal: {report.outcome}, {report.error}")
             await asyncio.sleep(35.0)
@@ -298,6 +302,7 @@ def _mapping(settings: Settings) -> CollectionMapping:
         watermark=rule if settings.watermark else None, send=settings.send,
         nulls="omit" if settings.omits else "send",
         properties={"updated_at": PropertyRule(drop=True)} if settings.returns else {},
+        deletes=None if settings.max_share is None else TombstoneRule(max_share=settings.max_share),
     )  # fmt: skip
 
 

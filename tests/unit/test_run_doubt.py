@@ -14,8 +14,7 @@ from syncer.core.model import Batch, Lease, Mode, Outcome, Receipt, SegmentObjec
 from syncer.core.plan import RunOptions
 from syncer.delivery.memory import MemoryDelivery, Scripted
 from syncer.errors import StateUnwritable
-from syncer.run.executor import SETTLED_AFTER
-from syncer.run.keeping import Cadence
+from syncer.run.keeping import SETTLED_AFTER, Cadence
 from syncer.state import MemoryStore
 from syncer.state.base import Commit
 

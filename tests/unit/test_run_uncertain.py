@@ -15,8 +15,7 @@ from unit.run_world import FULL, ROOMS, World, rooms
 from syncer.core.model import Batch, Lease, Limits, Outcome, Receipt, Row, RunReport, TombstoneRule
 from syncer.core.tombstone import OPEN
 from syncer.delivery.memory import MemoryDelivery, Scripted
-from syncer.run.executor import SETTLED_AFTER
-from syncer.run.keeping import Cadence
+from syncer.run.keeping import SETTLED_AFTER, Cadence
 from syncer.run.tracing import Trace, trace
 from syncer.state import MemoryStore
 from syncer.state.base import Commit
