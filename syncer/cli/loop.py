@@ -15,13 +15,8 @@ T = TypeVar("T")
 
 
 def run_in_loop(work: Coroutine[Any, Any, T]) -> T:
-    """Run it to its end, in the fastest loop there is for this system.
-
-    The collector looks for cycles less often meanwhile: rows come and go by the thousand and make none, and looking
-    for some after every 700 would take a sixth of a run.
-    """
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
+    """Run it to its end, in the fastest loop there is for this system."""
+    gc.freeze()  # what is loaded stays: there is nothing to find in it
     if sys.platform == "win32":
         return asyncio.run(work)
     import uvloop  # not on Windows

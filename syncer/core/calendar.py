@@ -163,6 +163,10 @@ def next_fire(cron: Cron, zone: tzinfo, after: datetime) -> datetime:
 
 def _repeats(cron: Cron, zone: tzinfo, start: datetime, after: datetime) -> Iterator[datetime]:
     """Later fires of an hourly expression in an hour that comes twice, the second time, if one is near."""
+    around = (start - _LONGEST_REPEAT, start + _LONGEST_REPEAT)
+    before, behind = (local.replace(tzinfo=zone).utcoffset() for local in around)
+    if before == behind:  # no clock ever changed to and fro within hours
+        return
     for local in _local_times(cron, start - _LONGEST_REPEAT):
         if local > start + _LONGEST_REPEAT:
             return

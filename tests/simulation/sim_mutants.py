@@ -367,6 +367,32 @@ MUTANTS = (
         seeds=(BULK + 1,),
     ),
     Mutant(
+        name="a note leaves what was accepted before", file="run/keeping.py",
+        before="marks = {each: Fingerprint(digest=OPEN, sent_at=self._now()) for each in before}",
+        after="marks: dict[str, Fingerprint] = {}",
+        seeds=(319,),
+    ),
+    Mutant(
+        name="what may have landed counts as never sent", file="run/pipeline.py",
+        before="if known:\n            self._keeping.restore", after="if True:\n            self._keeping.restore",
+        seeds=(2592,),
+    ),
+    Mutant(
+        name="a tombstone is final although a version may land after it", file="run/burying.py",
+        before="receipt.in_doubt | self._open]", after="receipt.in_doubt]",
+        seeds=(42574,),
+    ),
+    Mutant(
+        name="tombstones go out before they are written down", file="run/burying.py",
+        before="self._keeping.unsure(page)", after="pass",
+        seeds=(80,),
+    ),
+    Mutant(
+        name="an incomplete read marks what it did not come to", file="run/executor.py",
+        before="if done.complete and self._seen is not None:", after="if self._seen is not None:",
+        seeds=(99,),
+    ),
+    Mutant(
         name="what waits for more is never finished", file="run/sending.py",
         before="if self._out == self._delivery.max_in_flight or self._ledger.waiting:", after="if False:",
         seeds=(BULK + 3,),

@@ -197,7 +197,7 @@ def _unusual(rng: random.Random, usual: Settings) -> Settings:
         return replace(
             _wavering(rng, usual), faults=_doubtful(rng, 0.8), max_share=1.0, whole_share=0.7, gone_share=0.4,
             rows=rng.choice((3, 10)), bad_share=rng.choice((0.0, 0.0, 0.15)), processing=rng.choice((0.5, 10.0)),
-            writer_pause=rng.choice((0.5, 2.0)), runs=8, autopsy=True, batch=rng.choice((1, 2)),
+            writer_pause=rng.choice((2.0, 10.0)), autopsy=True, batch=rng.choice((1, 2)),
         )  # fmt: skip
     return usual
 
@@ -209,7 +209,7 @@ def _doubtful(rng: random.Random, share: float) -> Mapping[str, float]:
 def _wavering(rng: random.Random, usual: Settings) -> Settings:
     return replace(
         usual, faults={**usual.faults, **_doubtful(rng, 0.6)}, wavers=True, returns=True, send="changed", cities=1,
-        rows=rng.choice((1, 3, 10)), transactions=30, writer_pause=rng.choice((0.5, 5.0)), runs=5,
-        bad_share=rng.choice((0.0, 0.15, 0.4)), gone_share=rng.choice((0.03, 0.2, 0.4)),
+        rows=rng.choice((1, 3)), transactions=30, writer_pause=rng.choice((5.0, 15.0)), runs=8,
+        bad_share=rng.choice((0.15, 0.4)), gone_share=rng.choice((0.03, 0.2, 0.4)),
         retry_for=rng.choice((1.0, 5.0)), max_share=rng.choice((None, None, 0.2, 1.0)),
     )  # fmt: skip
