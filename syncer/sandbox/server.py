@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import ipaddress
-import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -18,6 +15,7 @@ from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from syncer.errors import UsageError
+from syncer.listening import Server, address_of, url_of
 
 LOOPBACK = "127.0.0.1"
 _BACKLOG = 2048
@@ -38,7 +36,7 @@ async def serving(app: Starlette, host: str = LOOPBACK, port: int = 0) -> AsyncI
         server = _server(app)
         served = asyncio.create_task(server.serve(sockets=[listener]))
         try:
-            yield _url(listener)
+            yield url_of(listener)
         finally:
             server.should_exit = True
             await served
@@ -51,7 +49,7 @@ def running(app: Starlette, host: str = LOOPBACK, port: int = 0) -> Iterator[str
         server = _server(app)
         served = threads.submit(asyncio.run, server.serve(sockets=[listener]))
         try:
-            yield _url(listener)
+            yield url_of(listener)
         finally:
             server.should_exit = True
             served.result()
@@ -69,16 +67,8 @@ def run_forever(app: Starlette, host: str, port: int, announce: Callable[[str], 
     with _listen(app, host, port) as listener:
         server = _server(app)
         with _stopped_by_signals(server):
-            announce(_url(listener))
+            announce(url_of(listener))
             asyncio.run(server.serve(sockets=[listener]))
-
-
-class _Server(uvicorn.Server):
-    """Leaves signals alone: they belong to whoever owns the process."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 class _Protocol(H11Protocol):
@@ -95,8 +85,8 @@ class _Protocol(H11Protocol):
         self.app = app
 
 
-def _server(app: Starlette) -> _Server:
-    return _Server(
+def _server(app: Starlette) -> Server:
+    return Server(
         uvicorn.Config(
             app,
             loop="asyncio",
@@ -116,7 +106,7 @@ def _server(app: Starlette) -> _Server:
 
 
 @contextmanager
-def _stopped_by_signals(server: _Server) -> Iterator[None]:
+def _stopped_by_signals(server: Server) -> Iterator[None]:
     before = {each: signal.signal(each, server.handle_exit) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
@@ -126,46 +116,10 @@ def _stopped_by_signals(server: _Server) -> Iterator[None]:
 
 
 def _listen(app: Starlette, host: str, port: int) -> socket.socket:
-    """A socket that already listens: connections wait in its queue until the server is up."""
-    if not 0 <= port <= 65535:
-        raise UsageError(f"there is no port {port}", "choose one from 1 to 65535, or 0 for any free one")
-    family, address = _resolve(host, port)
-    if not app.state.guarded and not ipaddress.ip_address(address[0]).is_loopback:
+    address = address_of(host, port)
+    if not app.state.guarded and not address.loopback:
         raise UsageError(
             f"the sandbox would be open to the network on {host}",
             f"give it a write key, which senders then must use, or bind it to {LOOPBACK}",
         )
-    # asyncio sets TCP_NODELAY only where the protocol is named; without it each answer waits 40 ms
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        if os.name == "posix":  # elsewhere it would let two servers share the port
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise _unavailable(host, port, error) from error
-    return listener
-
-
-def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise UsageError(f"there is no host {host!r} to listen on", f"bind it to {LOOPBACK}") from error
-    family, _, _, _, address = found[0]
-    return family, (str(address[0]), port)
-
-
-def _unavailable(host: str, port: int, error: OSError) -> UsageError:
-    if error.errno == errno.EADDRINUSE:
-        return UsageError(
-            f"port {port} on {host} is in use",
-            "stop what listens there, or choose another port (0: any free one)",
-        )
-    return UsageError(f"cannot listen on port {port} of {host}: {error.strerror}", "choose another host or port")
-
-
-def _url(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if listener.family == socket.AF_INET6 else f"http://{host}:{port}"
+    return address.listen(_BACKLOG)

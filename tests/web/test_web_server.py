@@ -74,7 +74,7 @@ def test_a_port_in_use(sample: Sample) -> None:
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(UsageError, match=f"port {port} of 127.0.0.1: another process has it") as refused:
+        with pytest.raises(UsageError, match=f"port {port} on 127.0.0.1 is in use") as refused:
             asyncio.run(ask(port))
     assert "--port" in str(refused.value.hint)
 
@@ -86,7 +86,7 @@ def test_a_place_that_is_none(sample: Sample) -> None:
         async with serve_web(sample[0], host="no.such.host.invalid", port=0, token="t", watch=sample[1]):
             raise AssertionError("it listens")
 
-    with pytest.raises(UsageError, match="there is no such place"):
+    with pytest.raises(UsageError, match="there is no host"):
         asyncio.run(ask())
 
 

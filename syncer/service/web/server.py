@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import ipaddress
-import os
-import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Final
 
@@ -17,6 +13,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from syncer.errors import UsageError
+from syncer.listening import Server, address_of, url_of
 from syncer.service.control import Control
 from syncer.service.web.app import create_app
 from syncer.service.web.desk import Desk
@@ -59,32 +56,23 @@ async def serve_web(
     Raises:
         UsageError: the port cannot be had; or others could reach the page and there is no token.
     """
-    family, address = _resolve(host, port)
-    loopback = ipaddress.ip_address(address[0]).is_loopback
+    address = address_of(host, port)
     names = tuple(each.lower() for each in hosts)
-    _require_token(host, token, loopback=loopback, names=names)
-    with _listen(host, family, address) as listener:
-        place = Place(host=host, port=listener.getsockname()[1], loopback=loopback, names=names)
+    _require_token(host, token, loopback=address.loopback, names=names)
+    with address.listen(_BACKLOG) as listener:
+        place = Place(host=host, port=listener.getsockname()[1], loopback=address.loopback, names=names)
         desk = Desk(control, watch, now=now, monotonic=time.monotonic)
         server = _server(create_app(desk, Door(place, Sessions(token, time.monotonic))))
         served = asyncio.create_task(server.serve(sockets=[listener]))
         try:
-            yield _url(listener)
+            yield url_of(listener)
         finally:
             server.should_exit = True
             await served
 
 
-class _Server(uvicorn.Server):
-    """Leaves signals alone: they belong to the daemon."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-def _server(app: Starlette) -> _Server:
-    return _Server(
+def _server(app: Starlette) -> Server:
+    return Server(
         uvicorn.Config(
             app,
             http="h11",
@@ -116,36 +104,3 @@ def _require_token(host: str, token: str | None, *, loopback: bool, names: Seque
             "the status page would be open to whoever reaches it as one of `serve.hosts`",
             "set `serve: {token: ${SYNCER_TOKEN}}`, or leave `serve.hosts` out",
         )
-
-
-def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError, OverflowError) as error:
-        told = f"the status page cannot listen on {host!r} and port {port}: there is no such place"
-        raise UsageError(told, "syncer serve --host 127.0.0.1 --port 8080") from error
-    family, _, _, _, address = found[0]
-    return family, (str(address[0]), port)
-
-
-def _listen(host: str, family: socket.AddressFamily, address: tuple[str, int]) -> socket.socket:
-    """A socket that listens."""
-    # asyncio sets TCP_NODELAY only where the protocol is named; without it each answer waits 40 ms
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        if os.name == "posix":  # elsewhere it would let two servers share the port
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        listener.close()
-        taken = error.errno == errno.EADDRINUSE
-        why = "another process has it" if taken else (error.strerror or "refused")
-        hint = "stop what listens there, or choose another with --port" if taken else "choose another --host or --port"
-        raise UsageError(f"the status page cannot listen on port {address[1]} of {host}: {why}", hint) from error
-    return listener
-
-
-def _url(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if listener.family == socket.AF_INET6 else f"http://{host}:{port}"
