@@ -86,7 +86,9 @@ def _finished(report: RunReport) -> Line:
     fine = report.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL)
     known = {name: value for name, value in fields_of(report).items() if name != "watermark"}
     fields = {"event": "run_finished", **known, "non_finite": report.counts.non_finite, "hint": report.hint}
-    return Line(level=logging.INFO if fine else logging.ERROR, sentence=tell_report(report), fields=fields)
+    # to one of several daemons it happens every time
+    usual = report.outcome is Outcome.LOCKED and report.trigger != "cli"
+    return Line(level=logging.INFO if fine or usual else logging.ERROR, sentence=tell_report(report), fields=fields)
 
 
 def tell_counts(counts: Counts) -> str:

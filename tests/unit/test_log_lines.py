@@ -7,6 +7,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
@@ -55,6 +56,13 @@ EVENTS: list[Event] = [
     RunMoved(mapping="rooms", run_id="1"),
     RunFinished(report=report(Outcome.FAILED)),
 ]
+
+
+def test_what_another_daemon_has_taken_is_no_error() -> None:
+    """Several on one state meet at every fire; a person who asked for the run hears an error."""
+    locked = report(Outcome.LOCKED)
+    levels = [line_of(RunFinished(report=replace(locked, trigger=by))).level for by in ("schedule", "catch-up", "cli")]
+    assert levels == [logging.INFO, logging.INFO, logging.ERROR]
 
 
 def promised() -> dict[str, tuple[str, list[str]]]:
