@@ -176,13 +176,17 @@ def slow_load(rows: int, in_flight: int) -> list[Figure]:
     ]
 
 
-def by_bulk(rows: int, latency: float) -> list[Figure]:
-    """The same full load by each API, over the same line."""
-    took: dict[str, Ran] = {}
+def by_bulk(rows: int) -> list[Figure]:
+    """The same full load by each API, over the same line: one without and one with a delay."""
     with source("postgresql", rows) as (url, _):
-        for api in ("objects", "bulk"):
-            with project(url, latency=latency, in_flight=16, api=api) as folder:
-                took[api] = run(folder, *FULL)
+        return [each for latency in (0, 0.05) for each in _by_bulk(url, rows, latency)]
+
+
+def _by_bulk(url: str, rows: int, latency: float) -> list[Figure]:
+    took: dict[str, Ran] = {}
+    for api in ("objects", "bulk"):
+        with project(url, latency=latency, in_flight=16, api=api) as folder:
+            took[api] = run(folder, *FULL)
     bulk, name = took["bulk"], f"full load by bulk at {latency * 1000:g} ms, {rows:,} rows"
     goal = "at least 3" if latency else None
     return [
@@ -269,8 +273,7 @@ def main() -> None:
         *(lambda kind=kind: loads(kind, asked.rows) for kind in _TABLES),
         lambda: slow_load(asked.rows // 5, 16),
         lambda: slow_load(asked.rows // 2, 32),
-        lambda: by_bulk(asked.rows, 0),
-        lambda: by_bulk(asked.rows, 0.05),
+        lambda: by_bulk(asked.rows),
     ]
     if asked.tenfold:
         parts.append(lambda: tenfold(asked.rows))

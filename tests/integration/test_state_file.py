@@ -296,7 +296,7 @@ class TestDamage:
         """With any byte flipped the store opens or is refused; there is no other error and no silent reset."""
         whole = filled.read_bytes()
         choose = random.Random(1)
-        places = [*range(100), *(choose.randrange(len(whole)) for _ in range(rounds(50, 2_000)))]
+        places = [*range(100), *(choose.randrange(len(whole)) for _ in range(rounds(20, 2_000)))]
         for place in places:
             self.flip(filled, whole, place, choose.choice([0xFF, 0x01, 0x80, 0x20]))
 

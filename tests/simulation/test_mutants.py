@@ -12,7 +12,7 @@ from sim_mutants import MUTANTS, Mutant, hunt, plant
 SEARCHED = rounds(300, 3_000)
 
 
-@pytest.mark.parametrize("mutant", MUTANTS[:: rounds(2, 1)], ids=lambda each: each.name.replace(" ", "-"))
+@pytest.mark.parametrize("mutant", MUTANTS[:: rounds(3, 1)], ids=lambda each: each.name.replace(" ", "-"))
 def test_a_seeded_bug_is_caught(mutant: Mutant, tmp_path: Path) -> None:
     """Some world breaks a promise in front of an oracle."""
     seeds = (*mutant.seeds, *range(SEARCHED))

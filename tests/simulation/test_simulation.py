@@ -34,7 +34,7 @@ def _broken(seeds: range | tuple[int, ...]) -> list[str]:
 
 @pytest.mark.skipif(SEED is not None, reason="one seed is asked for")
 @pytest.mark.parametrize(
-    "first", [*range(0, rounds(900, 80_000), BLOCK), *range(BULK, BULK + rounds(200, 20_000), BLOCK)]
+    "first", [*range(0, rounds(850, 80_000), BLOCK), *range(BULK, BULK + rounds(150, 20_000), BLOCK)]
 )
 def test_no_world_breaks_a_promise(first: int) -> None:
     """Nothing lost, nothing stale, the watermark monotone, no needless duplicate, no run without an end."""
