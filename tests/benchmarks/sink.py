@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import queue
 import sys
+import threading
+import time
 from typing import cast
 
 _OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 17\r\n\r\n" + b'{"success": true}'
@@ -17,6 +20,23 @@ _BULK = {
     b"POST /v0/start": (201, b'{"sync_id":"any"}'), b"POST /v0/upload": (201, b'{"part_id":"any"}'),
     b"POST /v0/keep-alive": (200, b"{}"), b"POST /v0/finish": (202, b"{}"),
 }  # fmt: skip
+
+
+#: what is to be answered, when and with what; all wait as long, so they are in order
+_DUE: queue.SimpleQueue[tuple[float, asyncio.Transport, bytes]] = queue.SimpleQueue()
+
+
+def _delay(loop: asyncio.AbstractEventLoop) -> None:
+    """Answer when it is due. The loop's own timers know whole milliseconds only: one or two in fifty too many."""
+    while True:
+        due, transport, answer = _DUE.get()
+        time.sleep(max(0.0, due - time.monotonic()))
+        loop.call_soon_threadsafe(_write, transport, answer)
+
+
+def _write(transport: asyncio.Transport, answer: bytes) -> None:
+    if not transport.is_closing():
+        transport.write(answer)
 
 
 class Sink(asyncio.Protocol):
@@ -29,7 +49,6 @@ class Sink(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Someone is there."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by descent
-        self._loop = asyncio.get_running_loop()
         self._held = b""
 
     def data_received(self, data: bytes) -> None:
@@ -52,7 +71,7 @@ class Sink(asyncio.Protocol):
         Sink.bytes += len(request)
         answer = _bulk(request) if request.startswith(b"POST /v0/") else _OK
         if Sink.latency:
-            self._loop.call_later(Sink.latency, self._transport.write, answer)
+            _DUE.put((time.monotonic() + Sink.latency, self._transport, answer))
         else:
             self._transport.write(answer)
 
@@ -69,7 +88,9 @@ def _length(head: bytes) -> int:
 
 async def _serve() -> None:
     Sink.latency = float(sys.argv[1]) if len(sys.argv) > 1 else 0.0
-    server = await asyncio.get_running_loop().create_server(Sink, "127.0.0.1", 0)
+    loop = asyncio.get_running_loop()
+    threading.Thread(target=_delay, args=(loop,), daemon=True).start()
+    server = await loop.create_server(Sink, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
