@@ -10,7 +10,7 @@ from datetime import datetime
 from syncer.core.batch import Batcher
 from syncer.core.events import RunProgressed
 from syncer.core.ledger import Ledger
-from syncer.core.model import Batch, Checkpoint, CollectionMapping, Counts, Mark, Receipt, RunReport
+from syncer.core.model import Batch, Checkpoint, CollectionMapping, Counts, Doubt, Mark, Receipt, RunReport
 from syncer.core.tombstone import HELD_BACK, OPEN, UNSURE, tombstone
 from syncer.errors import DeliveryError, SyncerError, Withheld
 from syncer.run.job import Ports
@@ -52,9 +52,12 @@ class Burial:
         digest: str,
         forbidden: Callable[[], SyncerError | None],
         withheld: SyncerError | None,
+        doubts: Sequence[Doubt],
     ) -> None:
         self.run = run
         self.failure: Exception | None = withheld
+        #: the API refused tombstones; what else there is to do goes on
+        self.refused = False
         #: whether every vanished object is marked
         self.complete = False
         self.checkpoint = checkpoint
@@ -66,8 +69,9 @@ class Burial:
         #: ids of which a version went out only just now, and those of which one may land yet
         self._close: set[str] = set()
         self._open: set[str] = set()
-        #: whether anything is in doubt, and whether a tombstone of this run is
-        self._doubts = False
+        #: whether anything was in doubt when the rows were read that may land yet, and whether a tombstone is now
+        now = ports.now()
+        self._doubts = any(each.since is None or now - each.since < SETTLED_AFTER for each in doubts)
         self._late = False
         self._ledger = Ledger()
         self._batcher = Batcher(mapping.collection, ports.delivery.limits)
@@ -92,7 +96,6 @@ class Burial:
         self.complete = sent and not self._halted
 
     async def _send(self) -> bool:
-        self._doubts = await asyncio.to_thread(self._any_unsettled)
         pages = self._seen.pages()
         while (page := await asyncio.to_thread(next, pages, None)) is not None:
             first = self._ledger.chunk_read(len(page), Mark())
@@ -105,16 +108,14 @@ class Burial:
                     return False
         return True
 
-    def _any_unsettled(self) -> bool:
-        now, stored = self._ports.now(), self._ports.store.doubts(self._mapping.name)
-        return any(each.since is None or now - each.since < SETTLED_AFTER for each in stored)
-
     async def _look_up(self, page: Sequence[str]) -> None:
         """Find out what may get in the way of their tombstones."""
         known, lately = await self._keeping.known(page), self._ports.now() - CLOSE
-        self._close.update(each for each, (_, sent_at) in known.items() if sent_at > lately)
+        unsure = {each for each, (digest, _) in known.items() if digest in (OPEN, UNSURE)}
+        # what was given up may have landed only just now
+        self._close |= unsure.union(each for each, (_, sent_at) in known.items() if sent_at > lately)
         if self._doubts:
-            self._open.update(each for each, (digest, _) in known.items() if digest in (OPEN, UNSURE))
+            self._open |= unsure
 
     def _follows(self, batch: Batch) -> bool:
         """Whether the API might process it before an older version, unless it is told to keep the order."""
@@ -137,6 +138,7 @@ class Burial:
             return
         self._ledger.settle(batch)
         if receipt.rejections:
+            self.refused = self.failure is None
             self.failure = self.failure or DeliveryError(
                 f"mapping {self._mapping.name}: the API refused tombstones: {receipt.rejections[0].code}",
                 "the next full run sends them again",
@@ -153,13 +155,15 @@ class Burial:
         if isinstance(self.failure, Withheld):
             await self._commit(run, basis=HELD_BACK, ends=True)
         elif self.complete:
-            outdated = run.started_at - self._mapping.refresh_after
-            await self._commit(run, basis=self._digest, outdated=outdated, ends=True)
+            before = run.started_at - self._mapping.refresh_after
+            await self._commit(run, basis=self._digest, buried_before=before, ends=True)
         else:
             await self._commit(run, ends=True)
 
     async def _commit(
-        self, run: RunReport, *, basis: str | None = None, outdated: datetime | None = None, ends: bool = False
+        self, run: RunReport, *, basis: str | None = None, buried_before: datetime | None = None, ends: bool = False
     ) -> None:
-        settled = None if ends and self._sending.heard_of_all else 0
-        await self._keeping.commit(run, lambda: None, settled=settled, swept=False, basis=basis, outdated=outdated)
+        await self._keeping.commit(
+            run, lambda: None, settled=None if ends and self._sending.heard_of_all else 0, swept=False, basis=basis,
+            buried_before=buried_before,
+        )  # fmt: skip

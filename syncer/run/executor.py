@@ -128,14 +128,19 @@ class _Run:
             ended.callback(self._promised.close)
         done = await self._read(prepared, prepared.plan, prepared.report, prepared.checkpoint, ended)
         if done.complete and prepared.reads_again(ahead=done.ahead):
+            await done.finish(done.run)
+            # what the first pass left in doubt is in doubt in the second
+            doubts = await asyncio.to_thread(self._job.ports.store.doubts, self._job.mapping.name)
+            prepared = replace(prepared, doubts=doubts)
             done = await self._look_back(prepared, done, ended)
         if done.complete and self._seen is not None:
             await self._bury(prepared, done, self._seen)
-        if self._part is not None and self._part.complete and self._settles:
+        refused = self._part.failure if isinstance(self._part, Burial) and self._part.refused else None
+        if self._part is not None and (self._part.complete or refused is not None) and self._settles:
             await self._settle(prepared, self._part)
         if self._job.options.dry_run and self._job.mapping.max_change_ratio is not None:
             self._known = await asyncio.to_thread(self._job.ports.store.living_count, self._job.mapping.name)
-        return self._part.failure if self._part is not None else None
+        return refused or (self._part.failure if self._part is not None else None)
 
     async def _choose(self, prepared: Prepared, foreseen: Foresight | None) -> Prepared:
         """Settle which API the run uses, from beginning to end, where there is a choice."""
@@ -263,7 +268,6 @@ class _Run:
         the saved one has to come down to find them.
         """
         plan = prepared.plan
-        await done.finish(done.run)
         told = "no row is as new as the watermark any more: rows were deleted, or the database went back; reading all"
         self._job.ports.notice(Noticed(mapping=plan.mapping.name, message=told))
         rule = plan.mapping.watermark
@@ -282,15 +286,16 @@ class _Run:
         new = 0 if job.options.dry_run else sum(each.added + each.returned for each in self._passes)
         if not job.options.allow_deletes:
             self._withheld = guard(
-                mapping, known=seen.known - new, vanished=seen.vanished, read=read, edited=prepared.edited
-            )
+                mapping, known=seen.known - new - seen.marked, vanished=seen.vanished - seen.marked, read=read,
+                edited=prepared.edited,
+            )  # fmt: skip
         if job.options.dry_run:
             if self._withheld is None:
                 await asyncio.to_thread(dig, mapping, seen, done.run.started_at, self._new_outlays(mapping))
             return
         self._part = Burial(
             mapping, seen, job.ports, self._keeping(), run=done.run, checkpoint=done.checkpoint,
-            digest=prepared.digest, forbidden=self._forbidden, withheld=self._withheld,
+            digest=prepared.digest, forbidden=self._forbidden, withheld=self._withheld, doubts=prepared.doubts,
         )  # fmt: skip
         await self._part.flow()
 

@@ -258,6 +258,7 @@ class Keeping:
         assured: Sequence[tuple[str, int]] = (),
         basis: str | None = None,
         outdated: datetime | None = None,
+        buried_before: datetime | None = None,
     ) -> Checkpoint | None:
         """One transaction with everything decided since the last; returns the checkpoint saved with it.
 
@@ -274,7 +275,7 @@ class Keeping:
                 fingerprints=decided.fingerprints, restored=decided.restored, unchanged=decided.unchanged,
                 mended=decided.mended, doubts=decided.doubts,
                 assured=[*assured, *((self._run_id, part) for part, _ in over)], swept=swept, resolved=resolved,
-                basis=basis, outdated=outdated,
+                basis=basis, outdated=outdated, buried_before=buried_before,
             )  # fmt: skip
             try:
                 await asyncio.to_thread(self._write, commit)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import islice
 
+from syncer.core.tombstone import UNSURE
 from syncer.state.base import Store
 
 #: known ids looked at, and tombstones made, at once
@@ -32,6 +33,8 @@ class Seen:
             self._scratch.execute(statement)
         #: ids that were known, and those among them that were not read; after `compare`
         self.known = self.vanished = 0
+        #: of both: tombstones of them went out before, so the guard has let them pass once
+        self.marked = 0
 
     def add(self, ids: Sequence[str]) -> None:
         """They were read."""
@@ -46,6 +49,8 @@ class Seen:
             self.known += len(page)
             missing = [each for some in _portions(page) for each in self._missing(some)]
             self.vanished += len(missing)
+            found = store.fingerprints(mapping, missing) if missing else {}
+            self.marked += sum(each.digest == UNSURE for each in found.values())
             self._scratch.executemany("INSERT INTO vanished (object) VALUES (?)", ((each,) for each in missing))
             after = page[-1]
 

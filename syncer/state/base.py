@@ -50,6 +50,8 @@ class Commit:
     basis: str | None = None
     #: fingerprints of objects accepted before it are forgotten: of rows that are long gone
     outdated: datetime | None = None
+    #: tombstones accepted before it are forgotten; what lives stays known, however long nothing was sent of it
+    buried_before: datetime | None = None
     #: ids whose object is what was accepted before
     unchanged: Sequence[str] = ()
     #: ids of which a version was accepted, though it is not certain that none other lands

@@ -131,6 +131,9 @@ def record(connection: Connection, mapping: str, commit: Commit) -> None:
         _accept(connection, _number(connection, mapping), {**commit.restored, **commit.fingerprints})
     if commit.outdated is not None:
         connection.execute(delete(fingerprints).where(_of(mapping), _before(commit.outdated)))
+    if commit.buried_before is not None:
+        graves = (fingerprints.c.digest == GONE, _before(commit.buried_before))
+        connection.execute(delete(fingerprints).where(_of(mapping), *graves))
 
 
 def forget(connection: Connection, mapping: str) -> None:

@@ -94,6 +94,10 @@ class MemoryStore:
         if commit.outdated is not None:
             for each in [each for each, found in known.items() if found.sent_at < commit.outdated]:
                 del known[each]
+        if commit.buried_before is not None:
+            for each, found in list(known.items()):
+                if found.digest == GONE and found.sent_at < commit.buried_before:
+                    del known[each]
 
     def _outdated(self, mapping: str, commit: Commit) -> list[int]:
         ids, run = outdated_ids(commit), commit.run.run_id

@@ -146,7 +146,7 @@ class SqlStore:
         counts: Counter[str] = Counter()
         for mapping, size in self._database.read(lambda connection: connection.execute(query).all()):
             counts[mapping] += size
-        return dict(counts)
+        return {mapping: size for mapping, size in counts.items() if size}
 
     def runs(
         self, mapping: str | None = None, limit: int = 20, *, until: datetime | None = None

@@ -237,6 +237,16 @@ class TestFingerprints:
         assert list(store.fingerprints("hosts", ["old", "new"])) == ["new"]
         assert sorted(store.fingerprints("rooms", ["old", "new"])) == ["new", "old"]
 
+    def test_old_tombstones_are_forgotten(self, store: Store) -> None:
+        """And nothing else: what lives stays known, however old."""
+        for mapping in ("rooms", "hosts"):
+            lease = leased(store, mapping)
+            known = {"old": fingerprint(), "grave": fingerprint(GONE), "new grave": fingerprint(GONE, NOON + MINUTE)}
+            store.commit(lease, Commit(run=run(mapping, mapping), fingerprints=known))
+        store.commit(lease, Commit(run=run("hosts", "hosts"), buried_before=NOON + MINUTE))
+        assert sorted(store.fingerprints("hosts", ["old", "grave", "new grave"])) == ["new grave", "old"]
+        assert len(store.fingerprints("rooms", ["old", "grave", "new grave"])) == 3
+
     def test_per_mapping(self, store: Store) -> None:
         """The same id in two mappings has two fingerprints."""
         for mapping in ("rooms", "hosts"):
@@ -254,6 +264,12 @@ class TestFingerprints:
 
 
 class TestDoubts:
+    def test_one_without_rows_counts_none(self, store: Store) -> None:
+        """It says that something may land, not of which row."""
+        store.commit(leased(store), Commit(run=run(), doubts=[doubt("run-1", 0, NOON)]))
+        assert [each.keys for each in store.doubts("rooms")] == [()]
+        assert not store.doubt_counts().get("rooms")
+
     def test_kept_and_assured(self, store: Store) -> None:
         """Every field comes back, ordered by run and part; what is assured is gone."""
         lease = leased(store)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from unit.run_world import COLUMNS, FULL, ROOMS, World, rooms
 
-from syncer.core.model import Outcome, Receipt, SegmentObject, TombstoneRule, WatermarkRule
+from syncer.core.model import Outcome, SegmentObject, TombstoneRule, WatermarkRule
 from syncer.core.plan import RunOptions
 from syncer.core.tombstone import GONE, OPEN, UNSURE
 from syncer.delivery.memory import MemoryDelivery, Scripted
@@ -221,22 +221,6 @@ def test_a_tombstone_nobody_answered_is_sent_again(world: World) -> None:
     assert list(world.store.doubts("rooms")) == []
 
 
-def test_a_row_that_vanishes_while_a_version_of_it_may_land_is_marked_again(world: World) -> None:
-    """That version may land after the tombstone, and would make the object alive for ever."""
-    world.source.rows[2] = (3, "elsewhere", 11)
-    took = world.delivery.objects
-    world.delivery = MemoryDelivery([Scripted.DOUBT])
-    world.delivery.objects = took
-    assert world.run(FULL).outcome is Outcome.FAILED
-    lose(world, 3)
-    assert world.run(FULL).counts.deleted == 1
-    world.delivery.objects["rooms", "3"] |= {"city": "elsewhere", "is_deleted": False}  # late
-    world.now += SETTLED_AFTER
-    assert world.run(FULL).counts.deleted == 1
-    assert gone(world) == ["3"]
-    assert world.run(FULL).counts.deleted == 0
-
-
 def test_a_tombstone_close_to_a_version_asks_for_order(world: World) -> None:
     """The API processes what comes close together in any order."""
     world.source.rows += [(11, "city 11", 11)]
@@ -248,44 +232,6 @@ def test_a_tombstone_close_to_a_version_asks_for_order(world: World) -> None:
     world.now += timedelta(minutes=1)
     assert world.run(FULL).counts.deleted == 1
     assert len(world.delivery.synchronous) == 1
-
-
-def test_a_refused_row_with_a_tombstone_in_doubt_does_not_stay_in_doubt(world: World) -> None:
-    """Once the tombstone cannot land any more, it is an ordinary dead letter."""
-    lose(world, 3)
-    took = world.delivery.objects
-    world.delivery = MemoryDelivery([Scripted.DOUBT], refuses=lambda each: b"elsewhere" in each.properties)
-    world.delivery.objects = took
-    world.run(FULL)
-    world.source.rows.append((3, "elsewhere", 11))
-    for _ in range(3):
-        assert world.run(FULL).counts.rejected >= 1
-        world.now += SETTLED_AFTER
-    assert list(world.store.doubts("rooms")) == []
-
-
-def test_tombstones_that_nobody_heard_of_are_a_doubt(world: World) -> None:
-    """As after a crash: nobody knows which of them went out, so none is final before they have settled."""
-
-    class Broken(MemoryDelivery):
-        """A defect ends the sending."""
-
-        async def send(self, *_: object, **__: object) -> Receipt:
-            """Break."""
-            raise RuntimeError
-
-    lose(world, 3)
-    took = world.delivery.objects
-    world.delivery = Broken()
-    world.delivery.objects = took
-    assert world.run(FULL).outcome is Outcome.FAILED
-    world.delivery = MemoryDelivery()
-    world.delivery.objects = took
-    assert world.run(FULL).counts.deleted == 1
-    assert world.store.fingerprints("rooms", ["3"])["3"].digest == UNSURE
-    world.now += SETTLED_AFTER
-    assert world.run(FULL).counts.deleted == 1
-    assert world.run(FULL).counts.deleted == 0
 
 
 def test_a_row_that_returns_after_a_tombstone_nobody_answered_is_revived(world: World) -> None:
