@@ -144,7 +144,7 @@ def test_two_on_one_port(project: Project) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         told = project.syncer("serve", "--port", port)
-    assert_one_clear_error(told, 2, port, "another process has it")
+    assert_one_clear_error(told, 2, port, "is in use")
     assert not Path(project.state).exists() or runs_of(project, "hosts") == 0
 
 
