@@ -138,7 +138,7 @@ class Burial:
             return
         self._ledger.settle(batch)
         if receipt.rejections:
-            self.refused = self.failure is None
+            self.refused |= self.failure is None
             self.failure = self.failure or DeliveryError(
                 f"mapping {self._mapping.name}: the API refused tombstones: {receipt.rejections[0].code}",
                 "the next full run sends them again",

@@ -128,13 +128,14 @@ def test_a_row_that_is_long_refused_is_not_forgotten(world: World) -> None:
     assert gone(world) == ["3"]
 
 
-def test_doubts_are_settled_although_a_tombstone_is_refused() -> None:
+@pytest.mark.parametrize("lost", [1, 25], ids=["one batch", "three batches"])
+def test_doubts_are_settled_although_tombstones_are_refused(lost: int) -> None:
     """What the API refuses for ever keeps nothing else in doubt for ever; the run has failed all the same."""
-    world = delivered(World(rooms(10), mapping=replace(MARKED, watermark=None)))
+    world = delivered(World(rooms(200), mapping=replace(MARKED, watermark=None)))
     change(world, 1)
     answers(world, Scripted.LATE)
     world.run(FULL)
-    lose(world, 3)
+    lose(world, *range(3, 3 + lost))
     answers(world, refuses=lambda each: b"true" in each.properties)
     world.now += HOUR
     report = world.run(FULL)
