@@ -17,3 +17,5 @@ def main() -> None:
         sys.exit(invoke(sys.argv[1:]))
     except KeyboardInterrupt:
         sys.exit(130)  # before there was anything to interrupt, or when all was over
+    finally:
+        gc.freeze()  # all of it goes with the process: to look once more for cycles would be a sixth of a short command
