@@ -99,13 +99,14 @@ def start_mariadb(folder: Path, *more: str) -> Server:
     if server is None or installer is None:
         raise NoServer("MariaDB is not installed: `apt-get install mariadb-server` provides mariadbd")
     account = "root" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
-    store = folder / "store"
-    _run([installer, "--no-defaults", f"--user={account}", f"--datadir={store}", "--skip-test-db",
+    store, own = folder / "store", folder / "tmp"
+    own.mkdir()  # a server that starts removes the temporary tables of all others from a folder they share
+    _run([installer, "--no-defaults", f"--user={account}", f"--datadir={store}", f"--tmpdir={own}", "--skip-test-db",
           "--auth-root-authentication-method=normal", "--skip-name-resolve"], folder, None)  # fmt: skip
 
     def command(port: int) -> Sequence[str | Path]:
         return [
-            server, "--no-defaults", f"--user={account}", f"--datadir={store}", f"--port={port}",
+            server, "--no-defaults", f"--user={account}", f"--datadir={store}", f"--tmpdir={own}", f"--port={port}",
             f"--socket={folder / 's'}", f"--pid-file={folder / 'pid'}", "--skip-networking=0",
             "--bind-address=127.0.0.1", "--skip-name-resolve", "--character-set-server=utf8mb4",
             "--default-time-zone=+05:30", "--innodb-buffer-pool-size=32M", "--innodb-log-file-size=16M",
