@@ -10,13 +10,13 @@ from typing import Any, cast
 
 from pymysql.constants import FIELD_TYPE, FLAG
 from pymysql.converters import encoders
-from pymysql.cursors import SSCursor
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from syncer.core.model import Column, Kind, Watermark
 from syncer.core.watermark import bind_value
 from syncer.errors import MappingError
+from syncer.source.cursor_mysql import Cursor
 from syncer.source.dialect_generic import (
     CONNECT_SECONDS,
     STATEMENT_SECONDS,
@@ -50,20 +50,6 @@ _FIRST_MOMENT = "0000-01-01"
 _LOWEST = {Kind.INTEGER: -(2**63), Kind.DECIMAL: -(10**65) + 1}
 
 
-class _Cursor(SSCursor):
-    """Leaves the rows at the server until they are asked for, and what was not asked for for good.
-
-    PyMySQL's own would read the rest when it is closed, from a connection that is given up or lost.
-    """
-
-    def close(self) -> None:
-        """Ask for nothing more."""
-        left: Any = getattr(self, "_result", None)
-        if left is not None:
-            left.unbuffered_active = False
-        super().close()
-
-
 class MysqlDialect(GenericDialect):
     """MySQL 8 and MariaDB 10.5, and later."""
 
@@ -73,8 +59,8 @@ class MysqlDialect(GenericDialect):
     orders_nulls = "first"
 
     def rows(self, connection: Connection, sql: Sql) -> Rows:
-        """See `_Cursor`."""
-        cursor = connection.connection.driver_connection.cursor(_Cursor)  # type: ignore[union-attr]
+        """See `Cursor`."""
+        cursor = connection.connection.driver_connection.cursor(Cursor)  # type: ignore[union-attr]
         cursor.execute(*in_drivers_words(connection, sql))
         return cast("Rows", cursor)
 
