@@ -204,10 +204,16 @@ def test_actions(client: Client) -> None:
 
 
 def test_actions_that_make_no_sense(client: Client) -> None:
-    """An unknown mode, a cause without dead letters, a form that is too long: nothing is asked for."""
-    assert client("POST", "/mappings/reviews/run", BEARER, mode="half").status_code == 409
+    """An unknown mode, no number, a cause without dead letters, a form that is too long: nothing is asked for."""
+    answer = client("POST", "/mappings/reviews/run", BEARER, mode="half")
+    assert (answer.status_code, answer.text) == (400, "there is no mode 'half'\nTry: incremental or full\n")
+    for number in ("", "four", "-4", "4 or 5", "9" * 30):
+        assert client("POST", "/mappings/reviews/retry", BEARER, number=number).status_code == 400, number
     assert client("POST", "/mappings/reviews/retry", BEARER, code="NONE").status_code == 404
-    assert client("POST", "/login", {"Origin": f"http://{client.host}"}, token="x" * 100_000).status_code == 401
+    assert client("POST", "/login", {"Origin": f"http://{client.host}"}, token="x" * 100_000).status_code == 413
+    assert client("POST", "/mappings/reviews/run", BEARER, mode="full", back="x" * 100_000).status_code == 413
+    many = {f"n{each}": "1" for each in range(30)}
+    assert client("POST", "/mappings/reviews/run", BEARER, **many).status_code == 413
     assert client.control.asked == []
 
 

@@ -6,18 +6,20 @@ from functools import partial
 from typing import Final
 from urllib.parse import parse_qs, quote, urlsplit
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from syncer.core.model import Mode
-from syncer.errors import UsageError
 from syncer.service.web.desk import Desk
 from syncer.service.web.door import COOKIE
 from syncer.service.web.pages import NotThere, Pages, admitted
+from syncer.service.web.refusals import Unclear
 from syncer.service.web.sessions import LASTS, Sessions, TooManyTries
 
-#: bytes of a form; dead letters of a cause that are retried at once
+#: bytes of a form; digits of a dead letter's number; dead letters of a cause that are retried at once
 _FORM: Final = 8_192
+_DIGITS: Final = 18
 AT_ONCE: Final = 1_000
 
 
@@ -35,7 +37,7 @@ class Actions:
         mapping = self._pages.mapping_of(request).name
         mode = form.get("mode", str(Mode.INCREMENTAL))
         if mode not in list(Mode):
-            raise UsageError(f"there is no mode {mode!r}", "incremental or full")
+            raise Unclear(f"there is no mode {mode!r}", "incremental or full")
         await self._desk.control.run_now(mapping, Mode(mode))
         return self._back(mapping, form)
 
@@ -55,8 +57,8 @@ class Actions:
         """`POST /mappings/NAME/retry`: the dead letter `number`, those of `code`, or all. The run goes on behind."""
         form, mapping = await _form(request), self._pages.mapping_of(request).name
         numbers: list[int] | None = None
-        if form.get("number", "").isdecimal():
-            numbers = [int(form["number"][:18])]
+        if "number" in form:
+            numbers = [_number(form["number"])]
         elif "code" in form:
             numbers = [each.number for each in await self._desk.letters(mapping, form["code"], limit=AT_ONCE)]
             if not numbers:
@@ -105,11 +107,20 @@ def inner(path: str | None, otherwise: str) -> str:
 
 
 async def _form(request: Request) -> dict[str, str]:
-    """The fields of a form, the first of each name. One that is too long has none."""
+    """The fields of a form, the first of each name."""
     body = b""
     async for chunk in request.stream():
         body += chunk
         if len(body) > _FORM:
-            return {}
-    fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=20)
+            raise HTTPException(413, "the form is too long")
+    try:
+        fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=20)
+    except ValueError:
+        raise HTTPException(413, "the form has too many fields") from None
     return {name: values[0] for name, values in fields.items()}
+
+
+def _number(text: str) -> int:
+    if text.isascii() and text.isdecimal() and len(text) <= _DIGITS:
+        return int(text)
+    raise Unclear("a dead letter is named by its number", "leave `number` out to retry all of the mapping")

@@ -12,6 +12,10 @@ from syncer.service.web.pages import NotThere, Pages
 from syncer.service.web.templating import page
 
 
+class Unclear(UsageError):
+    """A form that asks for what there is none of."""
+
+
 def turned_away(request: Request, refused: Refused, pages: Pages) -> Response:
     """What the door says; people who may sign in get the form."""
     if refused.status == 401 and _is_browser(request) and request.method == "GET":
@@ -44,6 +48,8 @@ async def failed(request: Request, error: Exception) -> Response:
 def _status_of(error: SyncerError) -> int:
     if isinstance(error, StateError):
         return 503
+    if isinstance(error, Unclear):
+        return 400
     return 409 if isinstance(error, UsageError) else 500
 
 
