@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ DASHBOARD = json.loads((DEPLOY / "grafana" / "syncer.json").read_text("utf-8"))
 PANELS = [each for each in DASHBOARD["panels"] if each["type"] != "row"]
 #: what Prometheus itself adds
 ITS_OWN = {"up"}
+PAGE = re.compile(r"the status page is at http://127\.0\.0\.1:(\d+)")
 TOKEN = "a-token-for-this-test"
 CONFIG = f"""\
 version: 1
@@ -55,33 +56,33 @@ def metrics_of(text: str) -> set[str]:
     return {re.sub(r"_(bucket|sum|count)$", "", each) if "duration" in each else each for each in names}
 
 
-@pytest.fixture
-def port() -> int:
-    """A free one."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+@dataclass(frozen=True, kw_only=True)
+class Daemon:
+    """`syncer serve`, and the port of its page."""
+
+    process: subprocess.Popen[bytes]
+    port: int
 
 
 @pytest.fixture
-def daemon(tmp_path: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """`syncer serve` that is up."""
-    folder = tmp_path
-    create_sample(folder / "app.db")
-    (folder / "syncer.yaml").write_text(CONFIG, "utf-8")
-    command = [sys.executable, "-m", "syncer", "serve", "--port", str(port)]
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    """One that is up."""
+    create_sample(tmp_path / "app.db")
+    (tmp_path / "syncer.yaml").write_text(CONFIG, "utf-8")
+    log = tmp_path / "log"
+    command = [sys.executable, "-m", "syncer", "serve", "--port", "0"]
     with ExitStack() as stack:
-        log = stack.enter_context((folder / "log").open("wb"))
+        told = stack.enter_context(log.open("wb"))
         process = stack.enter_context(
-            subprocess.Popen(command, cwd=folder, env={"PATH": os.environ["PATH"]}, stdout=log, stderr=log)
+            subprocess.Popen(command, cwd=tmp_path, env={"PATH": os.environ["PATH"]}, stdout=told, stderr=told)
         )
         stack.callback(process.kill)
         deadline = time.monotonic() + 60
-        while status(port, "/readyz") != 200:
-            assert process.poll() is None, (folder / "log").read_text()
-            assert time.monotonic() < deadline, (folder / "log").read_text()
+        while (at := PAGE.search(log.read_text())) is None or status(int(at[1]), "/readyz") != 200:
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.05)
-        yield process
+        yield Daemon(process=process, port=int(at[1]))
 
 
 def get(port: int, path: str) -> tuple[int, str]:
@@ -100,18 +101,17 @@ def status(port: int, path: str) -> int:
     return get(port, path)[0]
 
 
-def test_the_probes_are_answered(daemon: subprocess.Popen[bytes], port: int) -> None:
+def test_the_probes_are_answered(daemon: Daemon) -> None:
     """What Docker and Kubernetes ask for; and SIGTERM ends it with the code that the unit takes for a good one."""
-    told = {path: status(port, path) for path in ("/healthz", "/readyz", "/metrics", "/nowhere")}
+    told = {path: status(daemon.port, path) for path in ("/healthz", "/readyz", "/metrics", "/nowhere")}
     assert told == {"/healthz": 200, "/readyz": 200, "/metrics": 200, "/nowhere": 404}
-    daemon.send_signal(signal.SIGTERM)
-    assert daemon.wait(60) == 143
+    daemon.process.send_signal(signal.SIGTERM)
+    assert daemon.process.wait(60) == 143
 
 
-@pytest.mark.usefixtures("daemon")
-def test_every_metric_that_is_asked_for_exists(port: int) -> None:
+def test_every_metric_that_is_asked_for_exists(daemon: Daemon) -> None:
     """Those of every expression of alerts and dashboard, and those that the pages name, are told by the daemon."""
-    told = set(re.findall(r"^# TYPE (\w+) ", get(port, "/metrics")[1], re.MULTILINE))
+    told = set(re.findall(r"^# TYPE (\w+) ", get(daemon.port, "/metrics")[1], re.MULTILINE))
     asked = {name for each in expressions() for name in metrics_of(each)}
     assert len(asked) > 20
     assert sorted(asked - told) == []
