@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from syncer import __version__
 from syncer.cli.app import COMMANDS, cli
 from syncer.config import load_config
 from syncer.core.model import Mode, Outcome, RunReport
-from syncer.core.naming import snake_case
+from syncer.core.naming import object_id, snake_case
 from syncer.core.run_fields import fields_of
 
 ROOT = Path(__file__).parents[2]
@@ -121,3 +122,14 @@ def test_the_changelog_knows_this_version() -> None:
     """CHANGELOG and package agree."""
     assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text("utf-8")
     assert f'version = "{__version__}"' in (ROOT / "pyproject.toml").read_text("utf-8")
+
+
+def test_ids_are_made_as_the_page_says() -> None:
+    """Every line of its table, and the long ones."""
+    page = (ROOT / "docs" / "types.md").read_text("utf-8").split("## Ids", 1)[1].split("\n## ", 1)[0]
+    lines = re.findall(r"^\| (`.+`) \| `(.+)` \|$", page, re.MULTILINE)
+    assert len(lines) == 4
+    for key, made in lines:
+        assert object_id(re.findall(r"`([^`]+)`", key)) == made
+    assert "first 59, a `~`, and the first 40 hexadecimal digits of the whole one's SHA-256" in page
+    assert object_id(["x" * 101]) == "x" * 59 + "~" + hashlib.sha256(b"x" * 101).hexdigest()[:40]
