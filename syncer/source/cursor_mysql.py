@@ -26,8 +26,9 @@ class Cursor(SSCursor):
     def fetchmany(self, size: int | None = None) -> tuple[tuple[Any, ...], ...]:
         """The next rows, so many at most; none at the end."""
         result: Any = self._result  # type: ignore[attr-defined]  # PyMySQL's own, which its types leave out
+        wanted = size or self.arraysize
         rows: list[tuple[Any, ...]] = []
-        while result.unbuffered_active and len(rows) < (size or self.arraysize):
+        while result.unbuffered_active and len(rows) < wanted:
             packet = result.connection._read_packet()
             if result._check_packet_is_eof(packet):
                 result.unbuffered_active = False
